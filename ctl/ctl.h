@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * uvmctl: what its files share. A reply is a JSON value; a show function turns it into text for
+ * people. With --json the value itself is printed and no show function runs.
+ */
+#ifndef UVMD_CTL_CTL_H
+#define UVMD_CTL_CTL_H
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Members of a reply; what is missing is 0 or "". => the string is the object's */
+uint64_t ctl_number(struct json_object *object, const char *key);
+const char *ctl_text(struct json_object *object, const char *key);
+
+/* ctl_print_text: a name, with '?' for what would move a terminal's cursor. */
+void ctl_print_text(const char *text);
+
+void ctl_show_status(struct json_object *result);
+void ctl_show_objects(struct json_object *result);
+void ctl_show_object(struct json_object *result);
+void ctl_show_swap(struct json_object *result);
+void ctl_show_stat(struct json_object *result);
+
+/*
+ * ctl_watch_stat: print what each interval has added to the counters, a row an interval, until
+ * interrupted (SIGINT, SIGTERM) or stdout fails.
+ *
+ * => the process's exit code
+ */
+int ctl_watch_stat(const char *socket, unsigned seconds, bool json);
+
+/* ctl_print_json: one value as a line. */
+void ctl_print_json(struct json_object *result);
+
+#endif

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The commands of the control socket that this version has:
+ *
+ *      status              what runs, on what, since when; warnings
+ *      stat                every counter by its name, and the histograms of page-in latency
+ *      objects             an array of objects
+ *      object PATH         one of them, by its path in the mount
+ *      swap list           an array of swap devices
+ *      fault add RULE      make swap transfers fail (faults=yes only): see control_fault.c
+ *      fault clear
+ *      log LEVEL
+ *
+ * The objects come from whoever registered as the provider. Sizes are bytes, everything else counts
+ * pages or events.
+ */
+#include "control.h"
+
+#include <errno.h>
+#include <json-c/json.h>
+#include <string.h>
+
+#include "pager/swap.h"
+#include "stats.h"
+
+/* More objects than this make no reply that anybody could use; "object PATH" always works. */
+#define OBJECTS_MAX 50000
+
+/* Set before the control thread starts. */
+static struct {
+    const struct uvm_config *cfg;
+    const struct uvm_control_provider *provider;
+    uint64_t started; /* uvm_now_ns() */
+} cmds;
+
+void uvm_control_register_objects(const struct uvm_control_provider *provider)
+{
+    cmds.provider = provider;
+}
+
+static void add_number(struct json_object *object, const char *key, uint64_t value)
+{
+    json_object_object_add(object, key, json_object_new_uint64(value));
+}
+
+static void add_text(struct json_object *object, const char *key, const char *value)
+{
+    json_object_object_add(object, key, uvm_control_json_text(value));
+}
+
+static int cmd_status(int argc, const char **argv, struct json_object **ret, struct uvm_error *err)
+{
+    struct json_object *status = json_object_new_object();
+
+    if (argc != 1) {
+        json_object_put(status);
+        return uvm_fail(err, -EINVAL, "status takes no argument");
+    }
+    add_text(status, "version", UVMD_VERSION);
+    add_number(status, "pid", (uint64_t)getpid());
+    add_text(status, "mountpoint", cmds.cfg->mountpoint);
+    add_number(status, "uptime", (uvm_now_ns() - cmds.started) / 1000000000u);
+    add_number(status, "memory", cmds.cfg->memory);
+    add_number(status, "memory_used", uvm_ptoa(uvm_stat_get(npages) - uvm_stat_get(free)));
+    add_number(status, "swap", uvm_ptoa(uvm_stat_get(swpages)));
+    add_number(status, "swap_used", uvm_ptoa(uvm_stat_get(swpginuse)));
+    add_text(status, "transport", uvm_transport_names[cmds.cfg->transport]);
+    add_number(status, "threads", cmds.cfg->threads);
+    add_text(status, "statedir", cmds.cfg->statedir);
+    uvm_control_status_fill(status);
+    *ret = status;
+    return 0;
+}
+
+static void add_counter(const char *name, const char *help, uint64_t value, void *arg)
+{
+    add_number(arg, name, value);
+}
+
+static int cmd_stat(int argc, const char **argv, struct json_object **ret, struct uvm_error *err)
+{
+    if (argc != 1)
+        return uvm_fail(err, -EINVAL, "stat takes no argument");
+    struct json_object *stat = json_object_new_object();
+    struct json_object *hists = json_object_new_object();
+    uvm_stats_foreach(add_counter, stat);
+    for (unsigned kind = 0; kind < UVM_HIST_KINDS; kind++) {
+        const struct uvm_hist *hist = uvm_hist_get((enum uvm_hist_kind)kind);
+        struct json_object *buckets = json_object_new_array_ext(UVM_HIST_BUCKETS);
+        for (unsigned i = 0; i < UVM_HIST_BUCKETS; i++) {
+            uint64_t n = atomic_load_explicit(&hist->bucket[i], memory_order_relaxed);
+            json_object_array_add(buckets, json_object_new_uint64(n));
+        }
+        json_object_object_add(hists, uvm_hist_names[kind], buckets);
+    }
+    json_object_object_add(stat, "histograms", hists);
+    *ret = stat;
+    return 0;
+}
+
+static struct json_object *object_json(const struct uvm_control_object *object)
+{
+    struct json_object *row = json_object_new_object();
+
+    add_text(row, "path", object->path);
+    add_number(row, "id", object->id);
+    add_number(row, "size", object->size);
+    add_number(row, "npages", object->npages);
+    add_number(row, "swapped", object->swapped);
+    add_number(row, "reserved", object->reserved);
+    add_number(row, "delivered", object->delivered);
+    add_number(row, "faults", object->faults);
+    add_number(row, "pgswapin", object->pgswapin);
+    add_number(row, "pgswapout", object->pgswapout);
+    return row;
+}
+
+static int add_object(const struct uvm_control_object *object, void *arg)
+{
+    if (json_object_array_length(arg) == OBJECTS_MAX)
+        return -E2BIG;
+    return json_object_array_add(arg, object_json(object)) ? -ENOMEM : 0;
+}
+
+static int cmd_objects(int argc, const char **argv, struct json_object **ret, struct uvm_error *err)
+{
+    if (argc != 1)
+        return uvm_fail(err, -EINVAL, "objects takes no argument");
+    struct json_object *rows = json_object_new_array();
+    int error = cmds.provider ? cmds.provider->foreach(add_object, rows) : 0;
+    if (error) {
+        json_object_put(rows);
+        if (error == -E2BIG)
+            return uvm_fail(err, error, "more objects than a reply can list (0 to %d)",
+                            OBJECTS_MAX);
+        return uvm_fail(err, error, "objects: %s", strerror(-error));
+    }
+    *ret = rows;
+    return 0;
+}
+
+static int cmd_object(int argc, const char **argv, struct json_object **ret, struct uvm_error *err)
+{
+    const char *root = cmds.cfg->mountpoint;
+
+    if (argc != 2)
+        return uvm_fail(err, -EINVAL, "object takes one PATH");
+    /* Both "anon/a" and "/MOUNTPOINT/anon/a" are understood. */
+    const char *path = argv[1];
+    size_t len = strlen(root);
+    if (strncmp(path, root, len) == 0 && path[len] == '/')
+        path += len;
+    path += strspn(path, "/");
+    struct uvm_control_object *object CLEANUP_FREE = calloc(1, sizeof(*object));
+    if (!object)
+        return uvm_fail(err, -ENOMEM, "out of memory");
+    int error = cmds.provider ? cmds.provider->find(path, object) : -ENOENT;
+    if (error == -ENOENT)
+        return uvm_fail(err, error, "%.400s: no such object", argv[1]);
+    if (error)
+        return uvm_fail(err, error, "%.400s: %s", argv[1], strerror(-error));
+    *ret = object_json(object);
+    return 0;
+}
+
+static int cmd_swap(int argc, const char **argv, struct json_object **ret, struct uvm_error *err)
+{
+    if (argc != 2 || strcmp(argv[1], "list"))
+        return uvm_fail(err, -EINVAL, "swap knows only: list");
+    struct uvm_swapinfo *list CLEANUP_FREE = calloc(UVM_SWAP_DEV_MAX, sizeof(*list));
+    if (!list)
+        return uvm_fail(err, -ENOMEM, "out of memory");
+    unsigned n = uvm_swap_list(list, UVM_SWAP_DEV_MAX);
+    struct json_object *rows = json_object_new_array();
+    for (unsigned i = 0; i < MIN(n, UVM_SWAP_DEV_MAX); i++) {
+        struct json_object *row = json_object_new_object();
+        add_text(row, "path", list[i].path);
+        add_text(row, "type", list[i].block ? "block" : "file");
+        add_number(row, "prio", (uint64_t)list[i].prio);
+        add_number(row, "npages", list[i].npages);
+        add_number(row, "inuse", list[i].inuse);
+        add_number(row, "bad", list[i].bad);
+        add_number(row, "reads", list[i].reads);
+        add_number(row, "writes", list[i].writes);
+        add_number(row, "errors", list[i].errors);
+        json_object_array_add(rows, row);
+    }
+    *ret = rows;
+    return 0;
+}
+
+static int cmd_log(int argc, const char **argv, struct json_object **ret, struct uvm_error *err)
+{
+    enum uvm_log_level level;
+
+    if (argc != 2)
+        return uvm_fail(err, -EINVAL, "log takes one LEVEL");
+    if (uvm_log_level_parse(argv[1], &level))
+        return uvm_fail(err, -EINVAL, "log: %.100s: not one of error, warning, info, debug",
+                        argv[1]);
+    uvm_log_set_level(level);
+    return 0;
+}
+
+void uvm_control_commands(const struct uvm_config *cfg)
+{
+    cmds.cfg = cfg;
+    cmds.started = uvm_now_ns();
+    uvm_control_register("status", cmd_status);
+    uvm_control_register("stat", cmd_stat);
+    uvm_control_register("objects", cmd_objects);
+    uvm_control_register("object", cmd_object);
+    uvm_control_register("swap", cmd_swap);
+    uvm_control_register("fault", uvm_control_fault);
+    uvm_control_register("log", cmd_log);
+}

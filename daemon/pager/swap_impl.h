@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the parts of swap share: the device as swap.c keeps it and swap_io.c uses it.
+ *
+ *      swap.c        slot space, priorities, allocation      swap_io.c     transfers, checksums
+ *      swap_slots    runs of one device                      swap_store    what a device is made of
+ *      swap_dev      opening, with swap_label, swap_space    swap_fault    a store that fails
+ */
+#ifndef UVMD_PAGER_SWAP_IMPL_H
+#define UVMD_PAGER_SWAP_IMPL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "swap_dev.h"
+#include "swap_slots.h"
+#include "swap_store.h"
+
+struct uvm_swapdevice {
+    TAILQ_ENTRY(uvm_swapdevice) link; /* swap lock: in the order of the next allocation */
+    struct uvm_slotmap map;           /* swap lock */
+    /* set once, before the device joins */
+    char *path;
+    struct uvm_swapid id;
+    int prio;
+    uint32_t slot0; /* its first slot */
+    struct uvm_store *store;
+    _Atomic uint64_t reads, writes, errors;
+};
+
+/*
+ * uvm_swap_device: the device that has all of the run, whose slots are allocated (asserted: a
+ * transfer of anything else is a programming error).
+ *
+ * => the device lives until uvm_swap_fini; locks: swap, taken inside
+ */
+struct uvm_swapdevice *uvm_swap_device(uint32_t slot, uint32_t nslots);
+
+/* uvm_swap_suspect: the slot failed a transfer; it turns bad when it is freed. => locks: as above
+ */
+void uvm_swap_suspect(struct uvm_swapdevice *dev, uint32_t slot);
+
+#endif

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "pdaemon.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "loop.h"
+#include "object.h"
+#include "page.h"
+#include "pager/pager.h"
+#include "pmap/pmap.h"
+#include "policy.h"
+#include "reserve.h"
+#include "stats.h"
+
+/* Clusters in flight: two can always have the pager map's reserve, more fill the device's queue. */
+#define UVMPD_CLUSTERS 6
+
+/* Look again after this long when nothing could be freed and somebody waits. */
+#define UVMPD_RETRY_MS 10
+
+static struct {
+    struct uvm_loop *loop;
+    struct uvm_work work;
+    _Atomic bool posted; /* the work is queued */
+    bool retrying;
+    bool mapfull; /* the pager map had no room for the last cluster */
+    struct uvm_cluster *clusters;
+    uint32_t busy; /* clusters in flight, a bit each */
+    /* what one scan gathers */
+    struct vm_page *dirty[UVM_CLUSTER_PAGES];
+    struct vm_page *clean[UVM_CLUSTER_PAGES];
+    uint32_t ndirty, nclean;
+} pd;
+
+void uvmpd_tune(void)
+{
+    uint64_t npages = uvm_stat_get(npages);
+    /* UVM's twentieth, but never less than a request's worth: requests take pages all at once. */
+    uint64_t freemin = MAX(npages / 20, UVM_WINDOW_PAGES + UVM_PAGE_RESERVE);
+    uint64_t freetarg = freemin + MAX(freemin / 3, UVM_WINDOW_PAGES);
+
+    uvm_stat_set(freemin, freemin);
+    uvm_stat_set(freetarg, freetarg);
+    /* What paging needs to turn pages over is not promised to anyone: a page-in of a whole cluster
+     * beyond the free target must find room even when all promises have been called in. */
+    uint64_t keep = freetarg + UVM_CLUSTER_PAGES + UVM_WINDOW_PAGES;
+    uvm_reserve_set_memory(npages > keep ? npages - keep : 0);
+}
+
+static void uvmpd_post(void)
+{
+    if (!atomic_exchange(&pd.posted, true))
+        uvm_loop_post(pd.loop, &pd.work);
+}
+
+static uint64_t shortage(void)
+{
+    uint64_t have = uvm_stat_get(free) + uvm_stat_get(paging), want = uvm_stat_get(freetarg);
+    return have < want ? want - have : 0;
+}
+
+static bool swap_full(void)
+{
+    return uvm_stat_get(swpginuse) + uvm_stat_get(swpgbad) >= uvm_stat_get(swpages);
+}
+
+/*
+ * Take one victim, if it can be had now. => queues and its object locked
+ *
+ * A clean page goes to clean[], a dirty one to dirty[] (PAGEOUT); a dirty page with nowhere to go
+ * becomes active again.
+ */
+static void take_victim(struct vm_page *pg, bool full)
+{
+    bool clean = (pg->flags & PG_CLEAN) && !uvm_md->is_modified(pg->apage);
+
+    if (clean) {
+        uvm_page_busy_queued(pg, __func__);
+        pd.clean[pd.nclean++] = pg;
+    } else if (full) {
+        uvm_policy->scan_react(pg);
+    } else {
+        uvm_page_busy_queued(pg, __func__);
+        uint32_t slot = uvm_page_dirty(pg);
+        if (slot)
+            uvm_swap_free(slot, 1);
+        pg->flags |= PG_PAGEOUT;
+        uvm_stat_inc(paging);
+        pd.dirty[pd.ndirty++] = pg;
+    }
+}
+
+/* Gather victims until there is a cluster of dirty ones, enough clean ones, or no more. */
+static void gather(void)
+{
+    bool full = swap_full();
+    uint64_t need = shortage();
+    struct uvm_object *locked = NULL;
+    struct vm_page *pg;
+
+    pd.ndirty = pd.nclean = 0;
+    UVM_LOCK_SCOPE(uvm_page_queue_lock());
+    uvm_policy->balance();
+    uvm_policy->scan_begin();
+    while (pd.ndirty < UVM_CLUSTER_PAGES && pd.nclean < UVM_CLUSTER_PAGES &&
+           (pd.ndirty > 0 || pd.nclean < need) && (pg = uvm_policy->scan_next())) {
+        struct uvm_object *uobj = pg->uobject;
+        if (uobj != locked) {
+            if (locked)
+                uvm_lock_release(&locked->lock);
+            locked = uvm_lock_try(&uobj->lock) ? uobj : NULL;
+            if (!locked) {
+                uvm_stat_inc(pdbusy);
+                uvm_policy->scan_skip(pg);
+                continue;
+            }
+        }
+        take_victim(pg, full);
+    }
+    if (locked)
+        uvm_lock_release(&locked->lock);
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const struct vm_page *x = *(struct vm_page *const *)a, *y = *(struct vm_page *const *)b;
+    if (x->uobject->id != y->uobject->id)
+        return x->uobject->id < y->uobject->id ? -1 : 1;
+    return x->pgno < y->pgno ? -1 : x->pgno > y->pgno;
+}
+
+/* Sort pages by object and index: neighbours in the arena and later on swap come together. An
+ * insertion sort on what is mostly sorted; qsort may allocate. */
+static void sort_pages(struct vm_page **pages, uint32_t n)
+{
+    for (uint32_t i = 1; i < n; i++) {
+        struct vm_page *pg = pages[i];
+        uint32_t k = i;
+        while (k > 0 && by_place(&pages[k - 1], &pg) > 0) {
+            pages[k] = pages[k - 1];
+            k--;
+        }
+        pages[k] = pg;
+    }
+}
+
+static void free_clean(void)
+{
+    sort_pages(pd.clean, pd.nclean);
+    for (uint32_t i = 0; i < pd.nclean; i++) {
+        pd.clean[i]->flags |= PG_PAGEOUT; /* dropcluster frees what is PAGEOUT */
+        uvm_stat_inc(paging);
+    }
+    if (pd.nclean)
+        uvm_pager_dropcluster(pd.clean, pd.nclean, NULL, PGO_PDFREECLUST);
+}
+
+static void uvmpd_done(struct uvm_cluster *cl, uint32_t nok)
+{
+    pd.busy &= ~(1u << (cl - pd.clusters));
+    uvmpd_post();
+}
+
+static struct uvm_cluster *free_cluster(void)
+{
+    for (unsigned i = 0; i < UVMPD_CLUSTERS; i++)
+        if (!(pd.busy & 1u << i))
+            return &pd.clusters[i];
+    return NULL;
+}
+
+/* Write-protect a cluster, one call a run of neighbours: from here on its bytes do not change (P5). */
+static void protect(struct vm_page **pages, uint32_t n)
+{
+    for (uint32_t i = 0, run; i < n; i += run) {
+        run = 1;
+        while (i + run < n && pages[i + run]->apage == pages[i]->apage + run)
+            run++;
+        uvm_md->clear_modify(pages[i]->apage, run);
+    }
+}
+
+static void assign_slots(struct uvm_cluster *cl)
+{
+    struct uvm_object *locked = NULL;
+
+    for (uint32_t i = 0; i < cl->npages; i++) {
+        struct uvm_object *uobj = cl->pps[i]->uobject;
+        if (uobj != locked) {
+            if (locked)
+                uvm_lock_release(&locked->lock);
+            uvm_lock_acquire(&uobj->lock);
+            locked = uobj;
+        }
+        uvm_page_assign(cl->pps[i], cl->swslot + i);
+    }
+    uvm_lock_release(&locked->lock);
+}
+
+/* Start writing gathered dirty pages from `at` on. => how many pages are on their way; 0: none can */
+static uint32_t write_cluster(uint32_t at)
+{
+    struct uvm_cluster *cl = free_cluster();
+    uint32_t n = pd.ndirty - at;
+
+    if (!cl)
+        return 0;
+    cl->swslot = uvm_swap_alloc(&n, true);
+    if (!cl->swslot)
+        return 0;
+    cl->npages = n;
+    cl->uobj = NULL;
+    cl->flags = PGO_PDFREECLUST;
+    cl->loop = pd.loop;
+    cl->done = uvmpd_done;
+    for (uint32_t i = 0; i < n; i++)
+        cl->pps[i] = pd.dirty[at + i];
+    protect(cl->pps, n);
+    assign_slots(cl);
+    if (uvm_pager_put(cl) != VM_PAGER_PEND) {
+        /* The pager map is full: other clusters are in flight, and their end wakes us. */
+        uvm_pager_dropcluster(cl->pps, n, NULL, PGO_REALLOCSWAP);
+        pd.mapfull = true;
+        return n;
+    }
+    pd.busy |= 1u << (cl - pd.clusters);
+    uvm_stat_add(pdpending, n);
+    return n;
+}
+
+static void write_dirty(void)
+{
+    uint32_t at = 0, n;
+
+    sort_pages(pd.dirty, pd.ndirty);
+    while (at < pd.ndirty && (n = write_cluster(at)) > 0)
+        at += n;
+    if (at < pd.ndirty) /* no slot or no cluster left: active again, as they were */
+        uvm_pager_dropcluster(pd.dirty + at, pd.ndirty - at, NULL, 0);
+}
+
+static void retry(void *arg)
+{
+    uvmpd_post();
+}
+
+static void set_retry(bool on)
+{
+    if (on != pd.retrying)
+        uvm_loop_every(pd.loop, on ? UVMPD_RETRY_MS : 0, retry, NULL);
+    pd.retrying = on;
+}
+
+static void uvmpd_run(struct uvm_work *work)
+{
+    bool progress = true;
+
+    atomic_store(&pd.posted, false);
+    uvm_stat_inc(pdwoke);
+    while (shortage() && progress && free_cluster()) {
+        uvm_stat_inc(pdrevs);
+        gather();
+        pd.mapfull = false;
+        free_clean();
+        write_dirty();
+        progress = pd.nclean + pd.ndirty > 0 && !pd.mapfull;
+    }
+    /* Nothing in flight whose end would wake us, nothing freed, and somebody waits. */
+    set_retry(shortage() && !pd.busy && uvm_page_waiters());
+}
+
+int uvmpd_start(struct uvm_error *err)
+{
+    pd.clusters = calloc(UVMPD_CLUSTERS, sizeof(*pd.clusters));
+    if (!pd.clusters)
+        return uvm_fail(err, -ENOMEM, "no memory for the pagedaemon's clusters");
+    int rc = uvm_loop_new("uvm-pagedaemon", -1, &pd.loop, err);
+    if (rc)
+        return rc;
+    uvm_loop_register(pd.loop, uvm_pagermap_base(), uvm_pagermap_size());
+    pd.work.fn = uvmpd_run;
+    pd.posted = false;
+    pd.retrying = pd.mapfull = false;
+    pd.busy = 0;
+    uvm_page_set_kick(uvmpd_post);
+    rc = uvm_loop_start(pd.loop);
+    return rc ? uvm_fail(err, rc, "cannot start the pagedaemon") : 0;
+}
+
+void uvmpd_stop(void)
+{
+    if (!pd.loop)
+        return;
+    uvm_page_set_kick(NULL);
+    uvm_loop_stop(pd.loop);
+    uvm_loop_join(pd.loop);
+    uvm_loop_free(pd.loop);
+    pd.loop = NULL;
+    free(pd.clusters);
+    pd.clusters = NULL;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The revoker: the only thread that takes pages back from clients.
+ *
+ * It may block in the kernel, which writes dirty pages back through a loop while it waits, so nobody
+ * ever waits for it with a lock or a busy page in hand. Here it serves reservations: delivered holes
+ * that clients have not stored to are revoked, and their reservations given back.
+ *
+ *      mark the holes of a leaf as revoking --> invalidate the range in the kernel
+ *                                                    | dirty pages come back as WRITEs: no hole any more
+ *                                                    | a READ meanwhile clears the mark of its pages
+ *      holes still marked: nobody has them: EMPTY <--+
+ */
+#ifndef UVMD_REVOKER_H
+#define UVMD_REVOKER_H
+
+#include <stdint.h>
+
+#include "error.h"
+
+/* How a range of an object is taken from the client cache; may block. => 0 or -errno; -ENOENT: the
+ * client cache does not know the object */
+typedef int (*uvm_revoke_fn)(uint64_t object, uint64_t off, uint64_t len);
+
+/* uvm_revoker_start: => 0, or -errno with err filled in */
+int uvm_revoker_start(uvm_revoke_fn revoke, struct uvm_error *err);
+void uvm_revoker_stop(void);
+
+/* uvm_revoker_reclaim: take delivered clean holes back. => any thread, any lock, does not block */
+void uvm_revoker_reclaim(void);
+
+/* uvm_revoker_range: revoke a range of zeroes that was served without a reservation. => any thread, no
+ * failure: if the queue is full the range is dropped (it costs at most a late ENOSPC) */
+void uvm_revoker_range(uint64_t object, uint32_t pgno, uint32_t npages);
+
+#endif

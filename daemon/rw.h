@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Reading and writing an object's bytes, without ever blocking the thread.
+ *
+ * A request is run from the top until nothing is in its way; whenever something is (a busy page, a
+ * page on swap, no free page, no reservation) it parks with a continuation that runs it from the
+ * top again. It holds no busy page and no page in hand while it is parked.
+ *
+ *      read    all pages at once: the copy from the arena is optimistic, without lock or pin, and is
+ *              thrown away when a window it copied from has changed hands meanwhile
+ *      write   a window at a time: pages BUSY, filled or made writable, copied to, dirty, let go
+ */
+#ifndef UVMD_RW_H
+#define UVMD_RW_H
+
+#include "fault.h"
+#include "reserve.h"
+
+enum {
+    UVM_RW_FORCE = 1,    /* write: the kernel writes back what was promised room; never refuse for want
+                            of a reservation while the emergency reserve lasts */
+    UVM_RW_READONLY = 2, /* read: by somebody who cannot store: zeroes need no reservation */
+};
+
+struct uvm_rw {
+    /* the caller's */
+    struct uvm_object *uobj; /* referenced until done */
+    struct uvm_loop *loop;   /* this thread's */
+    uint64_t off;            /* bytes; off + len <= 8 TiB */
+    size_t len;              /* bytes; reads: at most UVM_CLUSTER_PAGES pages and an unaligned one */
+    const char *src;         /* write; NULL: zero what exists, within one page */
+    char *dst;               /* read */
+    int flags;               /* UVM_RW_* */
+
+    /* done: 0 or -errno: -ENOSPC no reservation, -EIO a page could not be had, -ENOMEM. => loop's
+     * thread, no lock; may run before start returns */
+    void (*done)(struct uvm_rw *rw, int error);
+    void *arg;
+
+    /* out */
+    bool unreserved; /* read: zeroes were served that hold no reservation: revoke them now */
+
+    /* the machine's own */
+    void (*run)(struct uvm_rw *rw);
+    size_t at;
+    uint64_t start_ns;
+    bool faulted, refused;
+    uint32_t nhand, granted;
+    struct vm_pagelist hand;
+    struct uvm_fault *fault;
+    struct uvm_objwait objwait;
+    struct uvm_pagewait pagewait;
+    struct uvm_reservewait reservewait;
+};
+
+/* uvm_read / uvm_write: start. => no lock held */
+void uvm_read(struct uvm_rw *rw);
+void uvm_write(struct uvm_rw *rw);
+
+/*
+ * uvm_allocate: reserve every EMPTY page of [pgno, pgno + npages), as fallocate does.
+ *
+ * => 0; -ENOSPC: nothing has changed; -ENOMEM: a part has its reservation
+ */
+int uvm_allocate(struct uvm_object *uobj, uint32_t pgno, uint32_t npages);
+
+/* uvm_find: the first page at or after pgno that has data (a hole, if !data), below end; end: none.
+ * => for lseek; a page that was only read is a hole */
+uint32_t uvm_find(struct uvm_object *uobj, uint32_t pgno, uint32_t end, bool data);
+
+/* Private to rw.c and write.c. */
+void uvm_write_run(struct uvm_rw *rw);
+void uvm_rw_finish(struct uvm_rw *rw, int error);
+void uvm_rw_wait_busy(struct uvm_rw *rw, uint32_t pgno, uint32_t npages);
+void uvm_rw_fault(struct uvm_rw *rw, uint32_t pgno, uint32_t npages);
+bool uvm_rw_reserve(struct uvm_rw *rw, uint32_t n, uint32_t pgno, uint32_t npages, int *ret_error);
+
+#endif

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The /dev/fuse channel: every loop watches the one descriptor, exclusively, and reads requests
+ * until there are none.
+ *
+ * A request is read into a buffer of a fixed pool. Most requests are answered before the next is
+ * read and use the loop's buffer again; a WRITE that must wait keeps it. When the pool is used up the
+ * loops stop reading until a WRITE ends, which needs page-out and nothing of FUSE. The last buffers
+ * are for writes that the kernel drives: while the revoker waits for such a write, no number of
+ * waiting write(2) calls may keep it from being read; those copy their payload aside instead.
+ */
+#include "channel.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FUSE_USE_VERSION 314
+#include <fuse_lowlevel.h>
+
+#include "../daemon/lock.h"
+#include "../daemon/log.h"
+
+#define PAYLOADS        14 /* buffers besides one a loop: a bound on memory, 1 MiB each */
+#define PAYLOADS_URGENT 6  /* of these, only for writes that the kernel drives */
+#define BATCH           16 /* requests before the loop looks at its other work */
+
+/* libfuse reads up to this much: 256 pages of payload and a page of headers (FUSE_MAX_MAX_PAGES). */
+#define PAYLOAD_SIZE (256u * 4096 + 4096)
+
+struct uvm_payload {
+    SLIST_ENTRY(uvm_payload) link;
+    bool pooled;
+    char *mem;
+};
+
+struct chan_loop {
+    struct uvm_loop *loop;
+    struct uvm_watch watch;
+    struct uvm_work resume;
+    struct uvm_payload *current; /* what the next request is read into */
+    char *read_buffer;
+    bool paused; /* chan.lock */
+};
+
+static struct {
+    struct fuse_session *se;
+    struct chan_loop *loops;
+    unsigned nloops;
+    void (*ended)(void);
+    _Atomic bool over;
+    struct uvm_lock lock;
+    SLIST_HEAD(, uvm_payload) pool; /* (lock) */
+    unsigned npool;                 /* (lock) */
+} chan;
+
+static __thread struct chan_loop *chan_self;
+
+char *uvm_read_buffer(void)
+{
+    return chan_self->read_buffer;
+}
+
+static void payload_free(struct uvm_payload *payload)
+{
+    free(payload->mem);
+    free(payload);
+}
+
+static struct uvm_payload *payload_new(size_t size)
+{
+    struct uvm_payload *payload = calloc(1, sizeof(*payload));
+    if (!payload)
+        return NULL;
+    payload->mem = malloc(size);
+    if (!payload->mem) {
+        free(payload);
+        return NULL;
+    }
+    return payload;
+}
+
+const char *uvm_payload_take(const char *data, size_t len, bool urgent, struct uvm_payload **ret)
+{
+    struct chan_loop *cl = chan_self;
+    bool take;
+
+    {
+        UVM_LOCK_SCOPE(&chan.lock);
+        take = urgent || chan.npool > PAYLOADS_URGENT;
+    }
+    if (take) {
+        *ret = cl->current;
+        cl->current = NULL;
+        return data;
+    }
+    *ret = payload_new(len);
+    return *ret ? memcpy((*ret)->mem, data, len) : NULL;
+}
+
+void uvm_payload_release(struct uvm_payload *payload)
+{
+    if (!payload)
+        return;
+    if (!payload->pooled) {
+        payload_free(payload);
+        return;
+    }
+    UVM_LOCK_SCOPE(&chan.lock);
+    SLIST_INSERT_HEAD(&chan.pool, payload, link);
+    chan.npool++;
+    for (unsigned i = 0; i < chan.nloops; i++) {
+        if (chan.loops[i].paused) {
+            chan.loops[i].paused = false;
+            uvm_loop_post(chan.loops[i].loop, &chan.loops[i].resume);
+            break;
+        }
+    }
+}
+
+/* Have a buffer to read into. => false: the loop is paused */
+static bool ensure_buffer(struct chan_loop *cl)
+{
+    if (cl->current)
+        return true;
+    UVM_LOCK_SCOPE(&chan.lock);
+    cl->current = SLIST_FIRST(&chan.pool);
+    if (!cl->current) {
+        cl->paused = true;
+        return false;
+    }
+    SLIST_REMOVE_HEAD(&chan.pool, link);
+    chan.npool--;
+    return true;
+}
+
+static void session_over(int rc)
+{
+    if (rc < 0)
+        log_error("cannot read FUSE requests: %s", strerror(-rc));
+    if (!atomic_exchange(&chan.over, true))
+        chan.ended();
+}
+
+static void dev_ready(struct uvm_watch *watch)
+{
+    struct chan_loop *cl = UVM_CONTAINER_OF(watch, struct chan_loop, watch);
+
+    chan_self = cl;
+    for (unsigned i = 0; i < BATCH; i++) {
+        if (!ensure_buffer(cl))
+            return;
+        struct fuse_buf buf = {.mem = cl->current->mem};
+        int rc = fuse_session_receive_buf(chan.se, &buf);
+        if (rc == -EINTR)
+            continue;
+        if (rc == -EAGAIN)
+            break;
+        if (rc <= 0) {
+            session_over(rc);
+            return;
+        }
+        fuse_session_process_buf(chan.se, &buf);
+    }
+    uvm_loop_rearm(cl->loop, watch);
+}
+
+static void dev_resume(struct uvm_work *work)
+{
+    struct chan_loop *cl = UVM_CONTAINER_OF(work, struct chan_loop, resume);
+    dev_ready(&cl->watch);
+}
+
+static void dev_stop(void)
+{
+    struct uvm_payload *payload;
+
+    for (unsigned i = 0; i < chan.nloops; i++) {
+        if (chan.loops[i].current)
+            payload_free(chan.loops[i].current);
+        free(chan.loops[i].read_buffer);
+    }
+    while ((payload = SLIST_FIRST(&chan.pool))) {
+        SLIST_REMOVE_HEAD(&chan.pool, link);
+        payload_free(payload);
+    }
+    free(chan.loops);
+    chan.loops = NULL;
+    chan.nloops = 0;
+}
+
+static int dev_alloc(unsigned nloops)
+{
+    chan.loops = calloc(nloops, sizeof(*chan.loops));
+    if (!chan.loops)
+        return -ENOMEM;
+    chan.nloops = nloops;
+    for (unsigned i = 0; i < nloops; i++) {
+        chan.loops[i].read_buffer = malloc(UVM_READ_BUFFER_SIZE);
+        if (!chan.loops[i].read_buffer)
+            return -ENOMEM;
+    }
+    for (unsigned i = 0; i < PAYLOADS + nloops; i++) {
+        struct uvm_payload *payload = payload_new(PAYLOAD_SIZE);
+        if (!payload)
+            return -ENOMEM;
+        payload->pooled = true;
+        SLIST_INSERT_HEAD(&chan.pool, payload, link);
+        chan.npool++;
+    }
+    return 0;
+}
+
+static int dev_start(struct fuse_session *se, struct uvm_loop **loops, unsigned nloops,
+                     void (*ended)(void), struct uvm_error *err)
+{
+    int fd = fuse_session_fd(se), flags = fcntl(fd, F_GETFL);
+
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+        return uvm_fail(err, -errno, "/dev/fuse: %s", strerror(errno));
+    uvm_lock_init(&chan.lock, UVM_LR_PAGERMAP);
+    SLIST_INIT(&chan.pool);
+    chan.npool = 0;
+    chan.se = se;
+    chan.ended = ended;
+    chan.over = false;
+    int rc = dev_alloc(nloops);
+    if (rc) {
+        dev_stop();
+        return uvm_fail(err, rc, "no memory for request buffers");
+    }
+    for (unsigned i = 0; i < nloops; i++) {
+        struct chan_loop *cl = &chan.loops[i];
+        cl->loop = loops[i];
+        cl->resume.fn = dev_resume;
+        cl->watch = (struct uvm_watch){.ready = dev_ready, .fd = fd, .exclusive = nloops > 1};
+        uvm_loop_watch(loops[i], &cl->watch);
+    }
+    return 0;
+}
+
+const struct uvm_channel_ops uvm_channel_dev = {
+    .name = "dev",
+    .start = dev_start,
+    .stop = dev_stop,
+};

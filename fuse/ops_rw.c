@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Reading and writing files. A READ that can be served at once takes nothing from the heap; one that
+ * must wait, and a WRITE that must wait for long, carry on in a request of their own.
+ *
+ * A READ's bytes go through the loop's own buffer: they are copied there and replied in one step, so
+ * the buffer is free again whenever the loop turns to something else.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+
+#include "../daemon/revoker.h"
+#include "../daemon/rw.h"
+#include "channel.h"
+#include "ops_file.h"
+
+struct file_io {
+    struct uvm_rw rw;
+    fuse_req_t req;
+    struct uvm_inode *inode; /* the kernel's look-up keeps it: it waits for the reply */
+    struct uvm_payload *payload;
+    bool kernel;             /* write: the kernel writes back, no time or size is news */
+};
+
+void uvm_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    if (!uvm_inode_find(ino)) {
+        fuse_reply_err(req, ENOENT);
+        return;
+    }
+    uvm_open_flags(fi);
+    fuse_reply_open(req, fi);
+}
+
+void uvm_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    fuse_reply_err(req, 0);
+}
+
+void uvm_op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+    /* Anonymous memory has nothing to wait for: what the kernel held has just been written to us. */
+    struct uvm_inode *inode = uvm_inode_find(ino);
+    fuse_reply_err(req, inode ? -uvm_inode_flush(inode) : ENOENT);
+}
+
+/* The object and request of a transfer. => NULL: replied with an error */
+static struct file_io *file_io_new(fuse_req_t req, fuse_ino_t ino)
+{
+    struct uvm_inode *inode = uvm_inode_find(ino);
+    struct uvm_object *uobj = inode ? uvm_inode_object(inode) : NULL;
+    struct file_io *io = uobj ? malloc(sizeof(*io)) : NULL;
+
+    if (!io) {
+        fuse_reply_err(req, !inode ? ENOENT : ENOMEM);
+        return NULL;
+    }
+    io->req = req;
+    io->inode = inode;
+    io->payload = NULL;
+    io->kernel = false;
+    io->rw.uobj = uobj;
+    io->rw.loop = uvm_loop_self();
+    io->rw.flags = 0;
+    return io;
+}
+
+static void read_done(struct uvm_rw *rw, int error)
+{
+    struct file_io *io = UVM_CONTAINER_OF(rw, struct file_io, rw);
+
+    if (error) {
+        fuse_reply_err(io->req, -error);
+    } else {
+        uvm_inode_accessed(io->inode);
+        fuse_reply_buf(io->req, rw->dst, rw->len);
+        if (rw->unreserved)
+            uvm_revoker_range(rw->uobj->id, (uint32_t)uvm_atop(rw->off),
+                              (uint32_t)uvm_atop(uvm_round_page(rw->off + rw->len)) -
+                                  (uint32_t)uvm_atop(rw->off));
+    }
+    free(io);
+}
+
+void uvm_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+    struct file_io *io = file_io_new(req, ino);
+    if (!io)
+        return;
+    uint64_t eof = uvm_inode_size(io->inode), from = (uint64_t)off;
+    if (from >= eof || !size) {
+        fuse_reply_buf(req, NULL, 0);
+        free(io);
+        return;
+    }
+    io->rw.off = from;
+    io->rw.len = MIN(size, eof - from);
+    io->rw.dst = uvm_read_buffer();
+    if ((fi->flags & O_ACCMODE) == O_RDONLY)
+        io->rw.flags |= UVM_RW_READONLY;
+    io->rw.done = read_done;
+    uvm_read(&io->rw);
+}
+
+static void write_done(struct uvm_rw *rw, int error)
+{
+    struct file_io *io = UVM_CONTAINER_OF(rw, struct file_io, rw);
+
+    uvm_payload_release(io->payload);
+    /* A write that ran out of room in the middle has written what came before. */
+    size_t written = error ? rw->at : rw->len;
+    if (written)
+        uvm_inode_wrote(io->inode, io->kernel ? 0 : rw->off + written, false);
+    if (written && !io->kernel)
+        fuse_reply_write(io->req, written);
+    else if (error)
+        fuse_reply_err(io->req, -error);
+    else
+        fuse_reply_write(io->req, written);
+    free(io);
+}
+
+void uvm_op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
+                  struct fuse_file_info *fi)
+{
+    uint64_t from = (uint64_t)off;
+
+    if (!size) {
+        fuse_reply_write(req, 0);
+        return;
+    }
+    if (from >= UVM_FILE_SIZE_MAX || size > UVM_FILE_SIZE_MAX - from) {
+        fuse_reply_err(req, EFBIG);
+        return;
+    }
+    struct file_io *io = file_io_new(req, ino);
+    if (!io)
+        return;
+    io->kernel = fi->writepage;
+    io->rw.src = uvm_payload_take(buf, size, io->kernel, &io->payload);
+    if (!io->rw.src) {
+        fuse_reply_err(req, ENOMEM);
+        free(io);
+        return;
+    }
+    io->rw.off = from;
+    io->rw.len = size;
+    if (io->kernel)
+        io->rw.flags |= UVM_RW_FORCE;
+    io->rw.done = write_done;
+    uvm_write(&io->rw);
+}

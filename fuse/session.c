@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+
+#include "../daemon/log.h"
+#include "../daemon/loop.h"
+#include "../daemon/pager/pagermap.h"
+#include "channel.h"
+#include "ops.h"
+#include "ops_file.h"
+
+#define MAX_TRANSFER   (1u << 20) /* of one READ or WRITE: a cluster */
+#define MAX_BACKGROUND 64         /* of the kernel's read-ahead and write-back together */
+
+static struct {
+    struct fuse_session *se;
+    const struct uvm_channel_ops *channel;
+    struct uvm_loop *loops[64];
+    unsigned nloops;
+    char mountpoint[4096];
+    bool mounted;
+} session;
+
+static void want(struct fuse_conn_info *conn, unsigned cap, bool on)
+{
+    if (on)
+        conn->want |= conn->capable & cap;
+    else
+        conn->want &= ~cap;
+}
+
+static void op_init(void *userdata, struct fuse_conn_info *conn)
+{
+    conn->max_write = MAX_TRANSFER;
+    conn->max_readahead = MAX_TRANSFER;
+    conn->max_background = MAX_BACKGROUND;
+    conn->congestion_threshold = MAX_BACKGROUND * 3 / 4;
+    conn->time_gran = 1;
+    want(conn, FUSE_CAP_ASYNC_READ, true);
+    want(conn, FUSE_CAP_ASYNC_DIO, true);
+    want(conn, FUSE_CAP_PARALLEL_DIROPS, true);
+    want(conn, FUSE_CAP_READDIRPLUS, true);
+    want(conn, FUSE_CAP_READDIRPLUS_AUTO, true);
+    want(conn, FUSE_CAP_CACHE_SYMLINKS, true);
+    /* The client cache is right until we say otherwise: our own mtime is no reason to drop it. */
+    want(conn, FUSE_CAP_AUTO_INVAL_DATA, false);
+    want(conn, FUSE_CAP_EXPLICIT_INVAL_DATA, true);
+    /* The kernel truncates and clears set-id bits with SETATTR. */
+    want(conn, FUSE_CAP_ATOMIC_O_TRUNC, false);
+    want(conn, FUSE_CAP_HANDLE_KILLPRIV, false);
+    want(conn, FUSE_CAP_WRITEBACK_CACHE, false);
+    /* A copy is cheaper than a pipe here. */
+    want(conn, FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE, false);
+}
+
+static const struct fuse_lowlevel_ops ops = {
+    .init = op_init,
+    .lookup = uvm_op_lookup,
+    .forget = uvm_op_forget,
+    .forget_multi = uvm_op_forget_multi,
+    .getattr = uvm_op_getattr,
+    .setattr = uvm_op_setattr,
+    .readlink = uvm_op_readlink,
+    .mknod = uvm_op_mknod,
+    .mkdir = uvm_op_mkdir,
+    .unlink = uvm_op_unlink,
+    .rmdir = uvm_op_rmdir,
+    .symlink = uvm_op_symlink,
+    .rename = uvm_op_rename,
+    .link = uvm_op_link,
+    .open = uvm_op_open,
+    .read = uvm_op_read,
+    .write = uvm_op_write,
+    .release = uvm_op_release,
+    .fsync = uvm_op_fsync,
+    .opendir = uvm_op_opendir,
+    .readdir = uvm_op_readdir,
+    .readdirplus = uvm_op_readdirplus,
+    .releasedir = uvm_op_releasedir,
+    .fsyncdir = uvm_op_fsync,
+    .statfs = uvm_op_statfs,
+    .setxattr = uvm_op_setxattr,
+    .getxattr = uvm_op_getxattr,
+    .listxattr = uvm_op_listxattr,
+    .removexattr = uvm_op_removexattr,
+    .create = uvm_op_create,
+    .fallocate = uvm_op_fallocate,
+    .lseek = uvm_op_lseek,
+};
+
+static int make_session(const struct uvm_session_config *cfg, struct uvm_error *err)
+{
+    char options[128];
+    snprintf(options, sizeof(options), "fsname=uvmd,subtype=uvmd,default_permissions%s",
+             cfg->allow_other ? ",allow_other" : "");
+    char *argv[] = {"uvmd", "-o", options, NULL};
+    struct fuse_args args = FUSE_ARGS_INIT(3, argv);
+
+    session.se = fuse_session_new(&args, &ops, sizeof(ops), NULL);
+    fuse_opt_free_args(&args);
+    if (!session.se)
+        return uvm_fail(err, -ENOMEM, "libfuse refused the session");
+    if (fuse_session_mount(session.se, cfg->mountpoint)) {
+        int code = access("/dev/fuse", R_OK | W_OK) ? -errno : -EPERM;
+        fuse_session_destroy(session.se);
+        session.se = NULL;
+        if (code == -ENOENT)
+            return uvm_fail(err, code, "/dev/fuse is missing: load the fuse module (modprobe fuse)");
+        return uvm_fail(err, code,
+                        "cannot mount on %s: %s; run as root, or allow /dev/fuse and install "
+                        "fusermount3",
+                        cfg->mountpoint, strerror(-code));
+    }
+    session.mounted = true;
+    return 0;
+}
+
+/* The first request is INIT: answer it here, so that the mount is in service when start returns. */
+static int answer_init(struct uvm_error *err)
+{
+    struct fuse_buf buf = {0};
+    int rc;
+
+    do
+        rc = fuse_session_receive_buf(session.se, &buf);
+    while (rc == -EINTR);
+    if (rc > 0)
+        fuse_session_process_buf(session.se, &buf);
+    free(buf.mem);
+    if (rc <= 0)
+        return uvm_fail(err, rc < 0 ? rc : -ENODEV, "the kernel ended the session before it began");
+    return 0;
+}
+
+static int make_loops(const struct uvm_session_config *cfg, struct uvm_error *err)
+{
+    int rc = 0;
+    unsigned ncpus = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+
+    for (unsigned i = 0; i < cfg->threads && !rc; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "uvm-loop-%u", i % 1000);
+        rc = uvm_loop_new(name, cfg->pin ? (int)(i % ncpus) : -1, &session.loops[i], err);
+        if (!rc) {
+            session.nloops++;
+            uvm_loop_register(session.loops[i], uvm_pagermap_base(), uvm_pagermap_size());
+        }
+    }
+    return rc;
+}
+
+int uvm_session_start(const struct uvm_session_config *cfg, struct uvm_error *err)
+{
+    snprintf(session.mountpoint, sizeof(session.mountpoint), "%s", cfg->mountpoint);
+    session.channel = &uvm_channel_dev;
+    int rc = make_loops(cfg, err);
+    if (!rc)
+        rc = make_session(cfg, err);
+    if (!rc)
+        rc = answer_init(err);
+    if (!rc)
+        rc = session.channel->start(session.se, session.loops, session.nloops, cfg->ended, err);
+    for (unsigned i = 0; i < session.nloops && !rc; i++) {
+        rc = uvm_loop_start(session.loops[i]);
+        if (rc)
+            uvm_fail(err, rc, "cannot start a loop: %s", strerror(-rc));
+    }
+    if (rc)
+        uvm_session_stop();
+    return rc;
+}
+
+int uvm_session_unmount(bool detach)
+{
+    int status;
+
+    if (!session.mounted)
+        return 0;
+    pid_t pid = fork();
+    if (pid < 0)
+        return -errno;
+    if (pid == 0)
+        _exit(umount2(session.mountpoint, detach ? MNT_DETACH : 0) ? errno : 0);
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return -errno;
+    int code = WIFEXITED(status) ? WEXITSTATUS(status) : EIO;
+    /* EINVAL: it is no mount point any more; somebody else has unmounted it. */
+    if (code && code != EINVAL)
+        return -code;
+    session.mounted = false;
+    return 0;
+}
+
+void uvm_session_stop(void)
+{
+    if (session.mounted)
+        uvm_session_unmount(true);
+    if (session.se)
+        fuse_session_exit(session.se);
+    for (unsigned i = 0; i < session.nloops; i++)
+        uvm_loop_stop(session.loops[i]);
+    for (unsigned i = 0; i < session.nloops; i++)
+        uvm_loop_join(session.loops[i]);
+    session.channel->stop();
+    for (unsigned i = 0; i < session.nloops; i++) {
+        uvm_loop_free(session.loops[i]);
+        session.loops[i] = NULL;
+    }
+    session.nloops = 0;
+}
+
+void uvm_session_close(void)
+{
+    if (session.se)
+        fuse_session_destroy(session.se);
+    session.se = NULL;
+}
+
+int uvm_session_revoke(uint64_t ino, uint64_t off, uint64_t len)
+{
+    return fuse_lowlevel_notify_inval_inode(session.se, ino, (off_t)off, (off_t)len);
+}
+
+const char *uvm_session_transport(void)
+{
+    return session.channel ? session.channel->name : "none";
+}
