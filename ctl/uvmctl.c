@@ -83,7 +83,7 @@ static const struct command *find_command(int argc, char **argv)
             return c;
     }
     if (named)
-        fprintf(stderr, "uvmctl: not \"%s\" (uvmctl -h shows the usage)\n", named->usage);
+        fprintf(stderr, "uvmctl: %s: the usage is: uvmctl %s\n", argv[0], named->usage);
     else
         fail_usage(argv[0], "unknown command");
     return NULL;

@@ -2,6 +2,8 @@
 #include "pdaemon.h"
 
 #include <errno.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "loop.h"
@@ -18,6 +20,9 @@
 
 /* Look again after this long when nothing could be freed and somebody waits. */
 #define UVMPD_RETRY_MS 10
+
+/* How often an object is tried before its page is skipped: its holders are quick. */
+#define UVMPD_TRIES 8
 
 static struct {
     struct uvm_loop *loop;
@@ -91,11 +96,28 @@ static void take_victim(struct vm_page *pg, bool full)
     }
 }
 
+/*
+ * Lock a victim's object, if it is not locked already. => queues locked; false: not to be had
+ *
+ * Try-lock is all that the lock order allows. Who holds the object may be waiting for the queues, so a
+ * second try is worth the while only after letting go of those.
+ */
+static bool lock_owner(struct uvm_object *uobj, struct uvm_object **locked)
+{
+    if (uobj == *locked)
+        return true;
+    if (*locked)
+        uvm_lock_release(&(*locked)->lock);
+    *locked = uvm_lock_try(&uobj->lock) ? uobj : NULL;
+    return *locked != NULL;
+}
+
 /* Gather victims until there is a cluster of dirty ones, enough clean ones, or no more. */
 static void gather(void)
 {
     bool full = swap_full();
     uint64_t need = shortage();
+    unsigned tries = 0;
     struct uvm_object *locked = NULL;
     struct vm_page *pg;
 
@@ -105,18 +127,18 @@ static void gather(void)
     uvm_policy->scan_begin();
     while (pd.ndirty < UVM_CLUSTER_PAGES && pd.nclean < UVM_CLUSTER_PAGES &&
            (pd.ndirty > 0 || pd.nclean < need) && (pg = uvm_policy->scan_next())) {
-        struct uvm_object *uobj = pg->uobject;
-        if (uobj != locked) {
-            if (locked)
-                uvm_lock_release(&locked->lock);
-            locked = uvm_lock_try(&uobj->lock) ? uobj : NULL;
-            if (!locked) {
-                uvm_stat_inc(pdbusy);
-                uvm_policy->scan_skip(pg);
-                continue;
-            }
+        if (lock_owner(pg->uobject, &locked)) {
+            take_victim(pg, full);
+            tries = 0;
+        } else if (++tries < UVMPD_TRIES) {
+            uvm_lock_release(uvm_page_queue_lock());
+            sched_yield();
+            uvm_lock_acquire(uvm_page_queue_lock()); /* the scan goes on with whoever is next now */
+        } else {
+            uvm_stat_inc(pdbusy);
+            uvm_policy->scan_skip(pg);
+            tries = 0;
         }
-        take_victim(pg, full);
     }
     if (locked)
         uvm_lock_release(&locked->lock);

@@ -23,8 +23,8 @@
 #include "../daemon/lock.h"
 #include "../daemon/log.h"
 
-#define PAYLOADS        14 /* buffers besides one a loop: a bound on memory, 1 MiB each */
-#define PAYLOADS_URGENT 6  /* of these, only for writes that the kernel drives */
+#define PAYLOADS        6 /* buffers besides one a loop: a bound on memory, 1 MiB each */
+#define PAYLOADS_URGENT 3 /* of these, only for writes that the kernel drives */
 #define BATCH           16 /* requests before the loop looks at its other work */
 
 /* libfuse reads up to this much: 256 pages of payload and a page of headers (FUSE_MAX_MAX_PAGES). */

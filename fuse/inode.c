@@ -2,14 +2,14 @@
 /*
  * The inode table: finding, counting, letting go.
  *
- * An inode is loaded under the table lock, by a reader that begins after the lock was taken. Whoever
- * changes the record of a file has it in core from before the change until after the commit, so a
- * load sees either the inode in core or the newest record.
+ * An inode is loaded under the table lock, by a reader that begins after the lock was taken.
+ * Whoever changes the record of a file has it in core from before the change until after the
+ * commit, so a load sees either the inode in core or the newest record.
  *
  * Letting go: the last count to fall decides under the table lock. If the record is up to date and
- * the file has names, the inode simply goes. Otherwise something must be written first, and for that
- * the tree lock is needed, which ranks below: so the table lock is dropped, the inode is looked for again under
- * both, pinned while it is written, and freed only if it is still idle then.
+ * the file has names, the inode simply goes. Otherwise something must be written first, and for
+ * that the tree lock is needed, which ranks below: so the table lock is dropped, the inode is
+ * looked for again under both, pinned while it is written, and freed only if it is still idle then.
  */
 #include "inode_md.h"
 
@@ -64,8 +64,7 @@ void uvm_inode_fini(void)
 {
     struct uvm_inode *inode, *next;
 
-    HASH_ITER(hh, inodes.table, inode, next)
-    {
+    HASH_ITER (hh, inodes.table, inode, next) {
         HASH_DEL(inodes.table, inode);
         inode_free(inode);
     }
@@ -264,8 +263,7 @@ static struct uvm_inode **collect(bool (*want)(const struct uvm_inode *), unsign
     *n = 0;
     if (!list)
         return NULL;
-    HASH_ITER(hh, inodes.table, inode, next)
-    {
+    HASH_ITER (hh, inodes.table, inode, next) {
         if (!want(inode))
             continue;
         inode->refs++;

@@ -17,14 +17,14 @@
  *
  * Locks. The table lock and the locks of the inodes all have rank UVM_LR_INODE, and no thread holds
  * two of them. The table lock guards the table and the counts, an inode's lock its attributes.
- * nlink and whatever concerns names change only under the tree lock (tree.h) as well. Functions marked
- * "no lock held" may begin a transaction; the others may not be called under a lock of the
+ * nlink and whatever concerns names change only under the tree lock (tree.h) as well. Functions
+ * marked "no lock held" may begin a transaction; the others may not be called under a lock of the
  * inode's rank or above either, but never wait for the tree.
  *
- * An inode found by number stays as long as the kernel's look-up does: a FUSE operation that is being
- * served needs no reference on the inodes it names. An inode that is first met in that way (the
- * root; any file after a restart of the daemon) belongs to look-ups that were not counted here: it
- * stays until the kernel forgets more look-ups than this process has given out.
+ * An inode found by number stays as long as the kernel's look-up does: a FUSE operation that is
+ * being served needs no reference on the inodes it names. An inode that is first met in that way
+ * (the root; any file after a restart of the daemon) belongs to look-ups that were not counted
+ * here: it stays until the kernel forgets more look-ups than this process has given out.
  */
 #ifndef UVMD_FUSE_INODE_H
 #define UVMD_FUSE_INODE_H
@@ -106,12 +106,13 @@ void uvm_inode_stat(struct uvm_inode *inode, struct stat *ret);
  */
 struct uvm_object *uvm_inode_object(struct uvm_inode *inode);
 
-/* uvm_inode_set_size: truncate or extend: size, mtime, ctime. => no lock held; when the record cannot
- * be written the size stands all the same, and is written later */
+/* uvm_inode_set_size: truncate or extend: size, mtime, ctime. => no lock held; when the record
+ * cannot be written the size stands all the same, and is written later */
 void uvm_inode_set_size(struct uvm_inode *inode, uint64_t size);
 
 /*
- * uvm_inode_wrote: bytes up to `end` have been written: the size is at least that, mtime and ctime are now.
+ * uvm_inode_wrote: bytes up to `end` have been written: the size is at least that, mtime and ctime
+ * are now.
  *
  * => killpriv: the writer may not keep set-id bits: drop suid, and sgid if group-executable
  * => no lock held; as for set_size, the record may be written later
@@ -146,17 +147,17 @@ int uvm_inode_flush_all(void);
 
 /*
  * A change of attributes under way, for operations on names (namei.c): what is added to an inode,
- * so that it can be written into the transaction and, once that is committed, be done in core, whatever
- * else has happened to the inode in between.
+ * so that it can be written into the transaction and, once that is committed, be done in core,
+ * whatever else has happened to the inode in between.
  */
 struct uvm_edit {
     struct uvm_inode *inode;
-    int nlink;      /* added */
-    int names;      /* added: names in a directory */
-    int cookies;    /* added: cookies handed out by a directory */
-    int nxattr;     /* added */
-    bool mtime;     /* set to now; ctime always is */
-    bool move;      /* parent and cookie are new */
+    int nlink;   /* added */
+    int names;   /* added: names in a directory */
+    int cookies; /* added: cookies handed out by a directory */
+    int nxattr;  /* added */
+    bool mtime;  /* set to now; ctime always is */
+    bool move;   /* parent and cookie are new */
     uint64_t parent, cookie;
 };
 

@@ -2,10 +2,11 @@
 /*
  * Attributes of an inode: what stat shows, what operations change.
  *
- * Changes that may not fail (size and times of a write) are made in core and then written. Those that may
- * (mode, owner, links) go the other way: a copy is changed and committed, and only then the inode. What
- * has happened to the inode between copy and commit is not lost, because the same change is applied to
- * the inode and not the copy stored over it; the record is brought up to date by whoever made it dirty.
+ * Changes that may not fail (size and times of a write) are made in core and then written. Those
+ * that may (mode, owner, links) go the other way: a copy is changed and committed, and only then
+ * the inode. What has happened to the inode between copy and commit is not lost, because the same
+ * change is applied to the inode and not the copy stored over it; the record is brought up to date
+ * by whoever made it dirty.
  */
 #include "inode_md.h"
 

@@ -10,8 +10,8 @@
  *      remove      parent m c; the file c                           file - 1; directory: parent - 1
  *      rename      both parents m c; what moves c; what is replaced c   parents as directories move
  *
- * Each operation is one transaction, and reaches the in-core inodes after its commit, under the tree
- * lock. The root of the mount holds the top directories and nothing else: -EPERM.
+ * Each operation is one transaction, and reaches the in-core inodes after its commit, under the
+ * tree lock. The root of the mount holds the top directories and nothing else: -EPERM.
  *
  * All of them are called with no lock held and return 0 or -errno.
  */
@@ -31,8 +31,8 @@ struct uvm_new {
 /* uvm_namei_lookup: the file of a name. => *ret with a reference */
 int uvm_namei_lookup(uint64_t parent, const char *name, struct uvm_inode **ret);
 
-/* uvm_namei_make: make a file of any type. => *ret with a reference; a set-gid directory gives its group to
- * what is made in it, and its bit to directories */
+/* uvm_namei_make: make a file of any type. => *ret with a reference; a set-gid directory gives its
+ * group to what is made in it, and its bit to directories */
 int uvm_namei_make(uint64_t parent, const char *name, const struct uvm_new *what,
                    struct uvm_inode **ret);
 
@@ -48,8 +48,8 @@ int uvm_namei_rename(uint64_t from, const char *from_name, uint64_t to, const ch
                      unsigned flags, const struct uvm_new *who);
 
 /*
- * The edits of one operation. An inode has one edit however often it takes part, so that the record that is
- * written last is complete.
+ * The edits of one operation. An inode has one edit however often it takes part, so that the record
+ * that is written last is complete.
  */
 #define UVM_EDITS_MAX 4
 
@@ -64,7 +64,8 @@ struct uvm_edit *uvm_edit_of(struct uvm_edits *edits, struct uvm_inode *inode);
 /* uvm_edits_commit: write all records, commit, and do the edits in core. */
 int uvm_edits_commit(struct uvm_txn *txn, const struct uvm_edits *edits);
 
-/* uvm_namei_dir: check that a directory can be changed. => tree lock held; fills in its attributes */
+/* uvm_namei_dir: check that a directory can be changed. => tree lock held; fills in its attributes
+ */
 int uvm_namei_dir(struct uvm_inode *dir, struct uvm_attr *ret);
 
 static inline uint8_t uvm_mode_type(uint32_t mode)

@@ -7,10 +7,10 @@
  *                          RENAME_EXCHANGE     the entries swap their files
  *                          RENAME_WHITEOUT     as plain; a's entry is given a new whiteout
  *
- * Cookies, so that a readdir under way meets every name that exists throughout exactly once: an entry that
- * is given another file keeps its cookie; a name that is new in its directory takes over the cookie
- * of the name it replaces there, and gets a new one only when it comes from elsewhere. So a
- * program that renames what it reads does not meet the same file for ever.
+ * Cookies, so that a readdir under way meets every name that exists throughout exactly once: an
+ * entry that is given another file keeps its cookie; a name that is new in its directory takes over
+ * the cookie of the name it replaces there, and gets a new one only when it comes from elsewhere.
+ * So a program that renames what it reads does not meet the same file for ever.
  */
 #include "namei.h"
 
@@ -65,7 +65,8 @@ static int rename_check(struct rename *rn)
     return 0;
 }
 
-/* A file's name moves: its record is to point there if it is a directory or pointed at the old one. */
+/* A file's name moves: its record is to point there if it is a directory or pointed at the old one.
+ */
 static void rename_hint(struct rename *rn, struct uvm_inode *inode, const struct uvm_dirent *old,
                         uint64_t old_parent, uint64_t parent, uint64_t cookie)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The FUSE operations, with the signatures of libfuse's low-level interface, for the session's table.
+ * The FUSE operations, with the signatures of libfuse's low-level interface, for the session's
+ * table.
  *
  *      ops_name.c    look-ups and names            ops_attr.c    getattr, statfs
  *      ops_dir.c     directories                   ops_xattr.c   extended attributes
@@ -9,8 +10,8 @@
  * A reply that gives the kernel a look-up counts it first, and takes it back if the kernel refuses
  * the reply: it never saw it then.
  *
- * All changes to the mount come through this one kernel, so what it has been told about names (also that
- * there is none) and attributes stays right until it changes it itself: long timeouts.
+ * All changes to the mount come through this one kernel, so what it has been told about names (also
+ * that there is none) and attributes stays right until it changes it itself: long timeouts.
  */
 #ifndef UVMD_FUSE_OPS_H
 #define UVMD_FUSE_OPS_H
@@ -25,8 +26,8 @@
 #define UVM_ENTRY_TIMEOUT 60.0 /* seconds */
 #define UVM_ATTR_TIMEOUT  60.0
 
-/* How files are opened: the kernel's cache of a file stays valid from one open to the next, and close
- * needs no FLUSH. For open and create alike. */
+/* How files are opened: the kernel's cache of a file stays valid from one open to the next, and
+ * close needs no FLUSH. For open and create alike. */
 static inline void uvm_open_flags(struct fuse_file_info *fi)
 {
     fi->keep_cache = 1;

@@ -5,12 +5,13 @@
  *      offset   0    1    2 ....... cookie ....... ceiling
  *               .    ..   names, by cookie          not seen: made after the reading began
  *
- * The offset of an entry is its cookie, so reading goes on at the right place whatever was made or removed in
- * between. Names made during a reading would be met by it for ever if the reader makes one for each that it
- * reads; so an open directory has a ceiling, set when reading starts at offset 0.
+ * The offset of an entry is its cookie, so reading goes on at the right place whatever was made or
+ * removed in between. Names made during a reading would be met by it for ever if the reader makes
+ * one for each that it reads; so an open directory has a ceiling, set when reading starts at offset
+ * 0.
  *
- * A handle is a number and not an address: one that a former process gave out is not in the table, and
- * is read without a ceiling.
+ * A handle is a number and not an address: one that a former process gave out is not in the table,
+ * and is read without a ceiling.
  */
 #include "ops.h"
 
@@ -50,8 +51,7 @@ void uvm_dirs_fini(void)
 {
     struct dir_handle *dir, *next;
 
-    HASH_ITER(hh, dirs.table, dir, next)
-    {
+    HASH_ITER (hh, dirs.table, dir, next) {
         HASH_DEL(dirs.table, dir);
         free(dir);
     }

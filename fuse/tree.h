@@ -20,11 +20,11 @@
  * Transactions and locks
  *  - Every operation that changes the tree is one transaction, from uvm_tree_begin() to
  *    uvm_tree_commit() and uvm_tree_end(). There is one at a time: begin takes the tree lock
- *    (UVM_LR_TREE, the lowest rank) and then LMDB's own writer mutex, end drops both. The tree lock is kept
- *    past the commit, so that what was committed reaches the in-core inodes before the next
+ *    (UVM_LR_TREE, the lowest rank) and then LMDB's own writer mutex, end drops both. The tree lock
+ * is kept past the commit, so that what was committed reaches the in-core inodes before the next
  *    transaction looks at them.
- *  - So: tree lock, LMDB's writer mutex, then inode locks. A thread that holds an inode lock never begins
- *    a transaction; it lets go, and writes the newest attributes once it has the tree.
+ *  - So: tree lock, LMDB's writer mutex, then inode locks. A thread that holds an inode lock never
+ * begins a transaction; it lets go, and writes the newest attributes once it has the tree.
  *  - Readers take no lock: they see the last commit. A reader is short and never outlives a call
  *    of this header. Those that accept a transaction read what it has changed so far; with NULL
  *    they read the last commit.
@@ -47,10 +47,10 @@
 
 #define UVM_NAME_MAX     255
 #define UVM_SYMLINK_MAX  4095
-#define UVM_XATTR_MAX    65536      /* bytes of a value, and of a list of names */
+#define UVM_XATTR_MAX    65536 /* bytes of a value, and of a list of names */
 #define UVM_NLINK_MAX    0x7fffffffu
-#define UVM_COOKIE_FIRST 3          /* 1 and 2 are "." and ".." */
-#define UVM_DIRENT_SIZE  20         /* what a name adds to its directory's st_size */
+#define UVM_COOKIE_FIRST 3  /* 1 and 2 are "." and ".." */
+#define UVM_DIRENT_SIZE  20 /* what a name adds to its directory's st_size */
 
 #define UVM_TREE_MAPSIZE (64ull << 30) /* address space; the file is as large as what it holds */
 
@@ -112,15 +112,16 @@ int uvm_tree_remove(const char *dir);
 int uvm_tree_usage(uint64_t *files, uint64_t *files_free);
 
 /*
- * uvm_tree_room: may an operation add to the tree? A part of the store is kept for operations that do
- * not, because removing something takes room too. => asked before the transaction; 0 or -ENOSPC
+ * uvm_tree_room: may an operation add to the tree? A part of the store is kept for operations that
+ * do not, because removing something takes room too. => asked before the transaction; 0 or -ENOSPC
  */
 int uvm_tree_room(void);
 
 /* uvm_tree_begin: start a transaction. => no lock held; on success and on failure the caller
  * ends it (UVM_TREE_TXN does) */
 int uvm_tree_begin(struct uvm_txn *txn);
-/* uvm_tree_commit: make the changes last. => on failure none of them is; the tree lock stays held */
+/* uvm_tree_commit: make the changes last. => on failure none of them is; the tree lock stays held
+ */
 int uvm_tree_commit(struct uvm_txn *txn);
 /* uvm_tree_end: drop what has not been committed, and the tree lock. => may be called again */
 void uvm_tree_end(struct uvm_txn *txn);
@@ -141,7 +142,8 @@ int uvm_tree_link_get(uint64_t ino, char *buf);
 
 /*
  * Names. add wants a cookie that is free in the directory and fails with -EEXIST when the name is
- * there; set gives an existing name another file; del removes it. name_at finds a name by its cookie.
+ * there; set gives an existing name another file; del removes it. name_at finds a name by its
+ * cookie.
  *
  * => a name of more than UVM_NAME_MAX bytes is -ENAMETOOLONG, everywhere
  * => txn may be NULL for get, name_at and empty

@@ -180,7 +180,8 @@ static int tree_open_dbs(struct uvm_error *err)
     int error = uvm_tree_begin(&txn);
 
     for (size_t i = 0; i < sizeof(dbs) / sizeof(dbs[0]) && !error; i++)
-        error = tree_errno(mdb_dbi_open(txn.mdb, dbs[i].name, dbs[i].flags | MDB_CREATE, dbs[i].dbi));
+        error =
+            tree_errno(mdb_dbi_open(txn.mdb, dbs[i].name, dbs[i].flags | MDB_CREATE, dbs[i].dbi));
     uint64_t format = 0;
     if (!error)
         error = meta_get(txn.mdb, "format", &format);

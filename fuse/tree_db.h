@@ -13,7 +13,7 @@
 #include "tree.h"
 
 struct tree_dbs {
-    MDB_env *env; /* NULL: not open */
+    MDB_env *env;     /* NULL: not open */
     uint64_t mapsize; /* bytes */
     MDB_dbi meta, inodes, names, order, xattrs, links;
 };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * From files to paths and back, for people. A path is built from its end: the record of a file says where
- * its name is, and that directory's record says where the directory's name is, up to the root.
+ * From files to paths and back, for people. A path is built from its end: the record of a file says
+ * where its name is, and that directory's record says where the directory's name is, up to the
+ * root.
  */
 #include "tree_db.h"
 

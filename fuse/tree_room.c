@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * How full the store is. LMDB never overwrites a page of the last commit, so even a removal first takes
- * pages and gives others back afterwards: a store filled to the last page could not be emptied. So
- * operations that add leave a reserve alone.
+ * How full the store is. LMDB never overwrites a page of the last commit, so even a removal first
+ * takes pages and gives others back afterwards: a store filled to the last page could not be
+ * emptied. So operations that add leave a reserve alone.
  *
  *      |  written so far, with free pages in it  |  never used  |
  *      0                                    last page        mapsize
  *
- * Counting the free pages is a walk, needed only near the end of the map. Operations that ask at the same
- * moment may all be let in; the reserve is large against what they take.
+ * Counting the free pages is a walk, needed only near the end of the map. Operations that ask at
+ * the same moment may all be let in; the reserve is large against what they take.
  */
 #include "tree_db.h"
 

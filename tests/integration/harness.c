@@ -91,14 +91,15 @@ void mount_prepare(struct mount *m, const struct mount_opts *opts)
         must_sys(chmod(m->mountpoint, 01777));
 }
 
-/* Processes of a group that do not end: where in the kernel are they? */
+/* Kill what is left of a body's group; what cannot even die waits for uvmd, and is let go. */
 static void end_group(struct mount *m, pid_t group)
 {
     kill(-group, SIGKILL);
-    if (!client_wait_for(group, DIE_SECONDS)) {
+    if (!harness_group_ends(group, DIE_SECONDS)) {
+        fprintf(stderr, "processes that do not die:\n");
         harness_stacks(group);
         mount_abort(m);
-        client_wait_for(group, DIE_SECONDS);
+        harness_group_ends(group, DIE_SECONDS);
     }
 }
 

@@ -64,53 +64,6 @@ void mount_abort(const struct mount *m)
         fprintf(stderr, "%s: %s\n", path, strerror(errno));
 }
 
-static void print_file(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-static void print_file(const char *fmt, ...)
-{
-    char path[PATH_MAX], text[8192];
-    va_list ap;
-
-    va_start(ap, fmt);
-    vsnprintf(path, sizeof(path), fmt, ap);
-    va_end(ap);
-    int fd CLEANUP_CLOSE = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, text, sizeof(text)) : -1;
-    if (n > 0)
-        fprintf(stderr, "%.*s%s", (int)n, text, text[n - 1] == '\n' ? "" : "\n");
-}
-
-void harness_threads(pid_t pid)
-{
-    char path[64];
-
-    snprintf(path, sizeof(path), "/proc/%d/task", pid);
-    DIR *dir = opendir(path);
-    struct dirent *ent;
-    while (dir && (ent = readdir(dir))) {
-        if (ent->d_name[0] == '.')
-            continue;
-        fprintf(stderr, "-- %d/%s ", pid, ent->d_name);
-        print_file("/proc/%d/task/%s/comm", pid, ent->d_name);
-        print_file("/proc/%d/task/%s/stack", pid, ent->d_name);
-    }
-    if (dir)
-        closedir(dir);
-}
-
-void harness_stacks(pid_t group)
-{
-    DIR *dir = opendir("/proc");
-    struct dirent *ent;
-
-    while (dir && (ent = readdir(dir))) {
-        pid_t pid = (pid_t)atoi(ent->d_name);
-        if (pid > 0 && getpgid(pid) == group)
-            harness_threads(pid);
-    }
-    if (dir)
-        closedir(dir);
-}
-
 /* => in the new process */
 static void exec_uvmd(struct mount *m, char **argv)
 {

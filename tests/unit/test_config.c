@@ -98,9 +98,8 @@ END_TEST
 
 START_TEST(test_swap)
 {
-    ck_assert_int_eq(uvm_config_options(
-                         &cfg, "swap=/a,swap=/b:1G,swap=/c::7,swap=/d:2M:32767:force", &err),
-                     0);
+    ck_assert_int_eq(
+        uvm_config_options(&cfg, "swap=/a,swap=/b:1G,swap=/c::7,swap=/d:2M:32767:force", &err), 0);
     ck_assert_int_eq(uvm_config_options(&cfg, "swap=/e\\,f\\:g\\\\h=:4K", &err), 0);
     ck_assert_uint_eq(cfg.nswap, 5);
     ck_assert_str_eq(cfg.swap[0].path, "/a");

@@ -6,13 +6,13 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <json-c/json.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
 #include "daemon/control.h"
+#include "daemon/pager/swap.h"
 #include "daemon/stats.h"
 #include "unit.h"
 
@@ -47,7 +47,8 @@ static int provide_one(const char *name, struct uvm_control_object *ret)
     if (strcmp(name, "anon/a"))
         return -ENOENT;
     ret->id = 42;
-    strcpy(ret->path, "anon/\xe9\xc3\xa9\xed\xa0\x80\xc0\xaf"); /* Latin-1, UTF-8, surrogate, overlong */
+    strcpy(ret->path,
+           "anon/\xe9\xc3\xa9\xed\xa0\x80\xc0\xaf"); /* Latin-1, UTF-8, surrogate, overlong */
     return 0;
 }
 
@@ -77,6 +78,7 @@ static void setup(void)
     strcpy(cfg.mountpoint, "/mnt/u");
     memset(&err, 0, sizeof(err));
     nobjects = 3;
+    uvm_swap_init();
     register_all();
     ck_assert_int_eq(uvm_control_start(path, &err), 0);
 }
@@ -84,6 +86,7 @@ static void setup(void)
 static void teardown(void)
 {
     uvm_control_stop();
+    uvm_swap_fini();
     ck_assert_int_eq(access(path, F_OK), -1);
     ck_assert_int_eq(rmdir(dir), 0); /* nothing is left */
 }
@@ -130,22 +133,26 @@ static void raw_send(int fd, const char *text, size_t len)
     }
 }
 
-/* Read a line, byte by byte. => false: end of the connection */
+/* Read a line and not a byte more. => false: end of the connection */
 static bool raw_line(int fd, char *line, size_t size)
 {
     size_t len = 0;
 
     for (;;) {
-        ssize_t n = recv(fd, line + len, 1, 0);
+        ssize_t n = recv(fd, line + len, size - len, MSG_PEEK);
         ck_assert_msg(n >= 0 || errno == ECONNRESET, "%s", strerror(errno));
         if (n <= 0)
             return false;
-        if (line[len] == '\n')
-            break;
-        ck_assert_uint_lt(++len, size);
+        char *end = memchr(line + len, '\n', (size_t)n);
+        size_t take = end ? (size_t)(end + 1 - (line + len)) : (size_t)n;
+        ck_assert_int_eq(recv(fd, line + len, take, 0), (ssize_t)take);
+        len += take;
+        if (end) {
+            *end = '\0';
+            return true;
+        }
+        ck_assert_uint_lt(len, size);
     }
-    line[len] = '\0';
-    return true;
 }
 
 START_TEST(test_status)
@@ -195,8 +202,7 @@ START_TEST(test_stat)
     for (unsigned i = 0; i < UVM_HIST_KINDS; i++)
         ck_assert_uint_eq(json_object_array_length(member(hists, uvm_hist_names[i])),
                           UVM_HIST_BUCKETS);
-    ck_assert_int_eq(
-        json_object_get_int(json_object_array_get_idx(member(hists, "swap"), 2)), 1);
+    ck_assert_int_eq(json_object_get_int(json_object_array_get_idx(member(hists, "swap"), 2)), 1);
     json_object_put(stat);
 }
 END_TEST
@@ -245,8 +251,8 @@ END_TEST
 
 START_TEST(test_swap_and_fault)
 {
-    static const char *const bad[] = {"error=EWHAT", "slot=x",     "slot=4294967296", "percent=101",
-                                      "often",       "read=1", "error"};
+    static const char *const bad[] = {
+        "error=EWHAT", "slot=x", "slot=4294967296", "percent=101", "often", "read=1", "error"};
     struct json_object *rows;
 
     ck_assert_int_eq(call(&rows, "swap", "list", NULL, NULL), 0);
@@ -286,9 +292,19 @@ END_TEST
 START_TEST(test_bad_requests)
 {
     static const char *const bad[] = {
-        "", "hello", "[]", "1", "null", "{}", "{\"cmd\":1}", "{\"cmd\":null}",
-        "{\"cmd\":\"stat\",\"args\":1}", "{\"cmd\":\"object\",\"args\":[1]}",
-        "{\"cmd\":\"object\",\"args\":[\"a\\u0000b\"]}", "{\"cmd\":\"stat\"} x", "{\"cmd\":\"stat\"",
+        "",
+        "hello",
+        "[]",
+        "1",
+        "null",
+        "{}",
+        "{\"cmd\":1}",
+        "{\"cmd\":null}",
+        "{\"cmd\":\"stat\",\"args\":1}",
+        "{\"cmd\":\"object\",\"args\":[1]}",
+        "{\"cmd\":\"object\",\"args\":[\"a\\u0000b\"]}",
+        "{\"cmd\":\"stat\"} x",
+        "{\"cmd\":\"stat\"",
         "{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":1}}}}}}}}}",
         "{\"cmd\":\"log\",\"args\":[\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\","
         "\"\",\"\",\"\",\"\",\"\"]}",
@@ -329,7 +345,8 @@ END_TEST
 /* Requests may come in pieces and several at a time; the end of the requests ends nothing. */
 START_TEST(test_pieces)
 {
-    static const char two[] = "{\"cmd\":\"log\",\"args\":[\"x\"]}\n{\"cmd\":\"swap\"}\n{\"cmd\":\"sta";
+    static const char two[] =
+        "{\"cmd\":\"log\",\"args\":[\"x\"]}\n{\"cmd\":\"swap\"}\n{\"cmd\":\"sta";
     char line[512];
     int fd = raw_connect();
 

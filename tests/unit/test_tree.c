@@ -18,7 +18,22 @@
 #define SMALL   (1u << 20)
 #define TYPE(m) ((uint8_t)((m) >> 12))
 
-static char dir[PATH_MAX];
+static char base[PATH_MAX - 16], dir[PATH_MAX];
+
+/* Around all tests, in the process that outlives a failed one. */
+static void make_base(void)
+{
+    const char *tmp = getenv("TMPDIR");
+    snprintf(base, sizeof(base), "%s/uvmd-tree-XXXXXX", tmp ? tmp : "/tmp");
+    ck_assert_ptr_nonnull(mkdtemp(base));
+    snprintf(dir, sizeof(dir), "%s/tree", base);
+}
+
+static void remove_base(void)
+{
+    uvm_tree_remove(dir);
+    rmdir(base);
+}
 
 static void open_tree(bool fresh, uint64_t mapsize)
 {
@@ -28,9 +43,6 @@ static void open_tree(bool fresh, uint64_t mapsize)
 
 static void setup(void)
 {
-    const char *tmp = getenv("TMPDIR");
-    snprintf(dir, sizeof(dir), "%s/uvmd-tree-XXXXXX", tmp ? tmp : "/tmp");
-    ck_assert_ptr_nonnull(mkdtemp(dir));
     open_tree(true, 0);
 }
 
@@ -325,7 +337,8 @@ START_TEST(lost_hint_is_searched_for)
 }
 END_TEST
 
-/* A full store refuses what it cannot hold, keeps what it has, and is usable again after deletions. */
+/* A full store refuses what it cannot hold, keeps what it has, and is usable again after deletions.
+ */
 START_TEST(full_store)
 {
     uint64_t ino, files, room;
@@ -375,6 +388,7 @@ static Suite *tree_suite(void)
     Suite *suite = suite_create("tree");
     TCase *tc = tcase_create("tree");
 
+    tcase_add_unchecked_fixture(tc, make_base, remove_base);
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, fresh_holds_top);
     tcase_add_test(tc, reopen_keeps_and_fresh_wipes);
