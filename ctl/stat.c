@@ -51,7 +51,7 @@ static void show_histogram(const char *kind, struct json_object *buckets)
 
     for (size_t i = 0; i < json_object_array_length(buckets); i++)
         total += json_object_get_uint64(json_object_array_get_idx(buckets, i));
-    printf("%20" PRIu64 " page-ins by %s", total, kind);
+    printf("%20" PRIu64 " page-ins (%s)", total, kind);
     if (total) {
         static const unsigned percents[] = {50, 99};
         for (unsigned i = 0; i < 2; i++) {

@@ -64,7 +64,7 @@ static void session_ended(void)
         log_error("cannot report the session's end: %s", strerror(errno));
 }
 
-static int setup_signals(struct uvm_error *err)
+static int signals_up(const struct uvm_config *cfg, struct uvm_error *err)
 {
     sigemptyset(&uvmd.signals);
     sigaddset(&uvmd.signals, SIGTERM);
@@ -78,11 +78,14 @@ static int setup_signals(struct uvm_error *err)
     return 0;
 }
 
-static int setup_memory(const struct uvm_config *cfg, struct uvm_error *err)
+static int memory_up(const struct uvm_config *cfg, struct uvm_error *err)
 {
     uint32_t npages = (uint32_t)uvm_atop(cfg->memory);
     int rc;
 
+    /* What the daemon has touched stays in memory; before the arena, whose pages must come and go. */
+    if (mlockall(MCL_CURRENT | MCL_ONFAULT))
+        log_debug("mlockall: %s", strerror(errno));
     uvm_object_module_init();
     uvm_reserve_init();
     if ((rc = uvm_ledger_init(npages, npages, err)))
@@ -100,41 +103,62 @@ static int setup_memory(const struct uvm_config *cfg, struct uvm_error *err)
     return 0;
 }
 
-static int setup_swap(const struct uvm_config *cfg, struct uvm_error *err)
+static int swap_up(const struct uvm_config *cfg, struct uvm_error *err)
 {
     uvm_swap_init();
     uvm_swap_faults(cfg->faults);
     for (unsigned i = 0; i < cfg->nswap; i++) {
         int rc = uvm_swap_add(&cfg->swap[i], err);
-        if (rc)
+        if (rc) {
+            uvm_swap_fini();
             return rc;
+        }
     }
     return 0;
 }
 
-static int setup_tree(const struct uvm_config *cfg, struct uvm_error *err)
-{
-    /* Next to the socket, and named like it: two daemons may share a state directory. */
-    const char *base = strrchr(cfg->socket, '/');
-    base = base ? base + 1 : cfg->socket;
-    int len = (int)strcspn(base, ".");
-    snprintf(uvmd.tree, sizeof(uvmd.tree), "%s/%.*s.tree", cfg->statedir, len, base);
-    int rc = uvm_tree_open(uvmd.tree, true, 0, err);
-    if (rc)
-        return rc;
-    uvm_inode_init(&uvm_anon_hooks);
-    uvm_dirs_init();
-    return 0;
-}
-
-static int setup_control(const struct uvm_config *cfg, struct uvm_error *err)
+static int control_up(const struct uvm_config *cfg, struct uvm_error *err)
 {
     uvm_control_commands(cfg);
     uvm_control_register_objects(&uvm_anon_provider);
     return uvm_control_start(cfg->socket, err);
 }
 
-static int setup_mount(const struct uvm_config *cfg, struct uvm_error *err)
+static int tree_up(const struct uvm_config *cfg, struct uvm_error *err)
+{
+    /* Next to the socket, and named like it: two daemons may share a state directory. */
+    const char *base = strrchr(cfg->socket, '/');
+    base = base ? base + 1 : cfg->socket;
+    snprintf(uvmd.tree, sizeof(uvmd.tree), "%s/%.*s.tree", cfg->statedir, (int)strcspn(base, "."),
+             base);
+    int rc = uvm_tree_open(uvmd.tree, true, 0, err);
+    if (rc)
+        return rc;
+    uvm_inode_init(&uvm_anon_hooks);
+    uvm_dirs_init();
+    uvm_anon_enable(true);
+    return 0;
+}
+
+static void tree_down(void)
+{
+    uvm_dirs_fini();
+    uvm_inode_fini();
+    uvm_tree_close();
+    uvm_tree_remove(uvmd.tree);
+}
+
+static int pdaemon_up(const struct uvm_config *cfg, struct uvm_error *err)
+{
+    return uvmpd_start(err);
+}
+
+static int faultd_up(const struct uvm_config *cfg, struct uvm_error *err)
+{
+    return uvm_faultd_start(err);
+}
+
+static int mount_up(const struct uvm_config *cfg, struct uvm_error *err)
 {
     struct uvm_error warning = {0};
     struct uvm_session_config session = {
@@ -154,29 +178,53 @@ static int setup_mount(const struct uvm_config *cfg, struct uvm_error *err)
     return 0;
 }
 
+static int revoker_up(const struct uvm_config *cfg, struct uvm_error *err)
+{
+    return uvm_revoker_start(uvm_session_revoke, err);
+}
+
+/*
+ * From the bottom to the top; taken down in the other order. The control socket comes before what it
+ * reports on, because it keeps a second daemon of the same name out of the first one's state. The
+ * revoker comes after the mount, so that it ends while requests are still served: it may be waiting
+ * for one.
+ */
+static const struct {
+    int (*up)(const struct uvm_config *cfg, struct uvm_error *err);
+    void (*down)(void);
+} steps[] = {
+    {uvm_config_check_mountpoint, NULL},
+    {signals_up, NULL},
+    {memory_up, NULL},
+    {swap_up, uvm_swap_fini},
+    {control_up, uvm_control_stop},
+    {tree_up, tree_down},
+    {pdaemon_up, uvmpd_stop},
+    {faultd_up, uvm_faultd_stop},
+    {mount_up, uvm_session_stop},
+    {revoker_up, uvm_revoker_stop},
+};
+
+enum { NSTEPS = sizeof(steps) / sizeof(steps[0]) };
+
+static void teardown(unsigned nsteps)
+{
+    uvm_anon_enable(false);
+    while (nsteps-- > 0)
+        if (steps[nsteps].down)
+            steps[nsteps].down();
+}
+
 static int setup(const struct uvm_config *cfg, struct uvm_error *err)
 {
-    int rc = uvm_config_check_mountpoint(cfg, err);
-    if (!rc)
-        rc = setup_signals(err);
-    if (!rc)
-        rc = setup_memory(cfg, err);
-    if (!rc)
-        rc = setup_swap(cfg, err);
-    /* The control socket comes before the mount: it is what tells a second daemon to keep out. */
-    if (!rc)
-        rc = setup_control(cfg, err);
-    if (!rc)
-        rc = setup_tree(cfg, err);
-    if (!rc)
-        rc = uvmpd_start(err);
-    if (!rc)
-        rc = uvm_faultd_start(err);
-    if (!rc)
-        rc = uvm_revoker_start(uvm_session_revoke, err);
-    if (!rc)
-        rc = setup_mount(cfg, err);
-    return rc;
+    for (unsigned i = 0; i < NSTEPS; i++) {
+        int rc = steps[i].up(cfg, err);
+        if (rc) {
+            teardown(i);
+            return rc;
+        }
+    }
+    return 0;
 }
 
 /* Wait for a signal or the session's end. => true: a signal; false: ended, or the time is over */
@@ -214,22 +262,6 @@ static void drain(const struct uvm_config *cfg)
         log_info("not waiting any longer: what clients still map is gone");
 }
 
-static void teardown(void)
-{
-    uvm_control_stop();
-    uvm_session_stop();
-    uvm_session_close();
-    uvm_revoker_stop();
-    uvmpd_stop();
-    uvm_faultd_stop();
-    uvm_dirs_fini();
-    uvm_inode_fini();
-    uvm_tree_close();
-    if (uvmd.tree[0])
-        uvm_tree_remove(uvmd.tree);
-    uvm_swap_fini();
-}
-
 static int report(const char *who, const struct uvm_error *err)
 {
     fprintf(stderr, "%s: %s\n", who, err->msg);
@@ -248,7 +280,6 @@ int main(int argc, char **argv)
     uvm_log_set_level(uvmd.cfg.log);
     rc = setup(&uvmd.cfg, &err);
     if (rc) {
-        teardown();
         report("uvmd", &err);
         return EXIT_FAILURE;
     }
@@ -256,6 +287,6 @@ int main(int argc, char **argv)
     notify("READY=1");
     if (wait_signal(-1))
         drain(&uvmd.cfg);
-    teardown();
+    teardown(NSTEPS);
     return EXIT_SUCCESS;
 }

@@ -4,7 +4,7 @@
  *
  * The map is a radix tree whose leaves are windows' worth of entries. It grows with the highest page
  * touched (a small object is one leaf, nothing else) and holds nothing for what was never touched,
- * so an object of 8 TiB costs what its touched pages cost: 4.5 bytes a page when they lie together.
+ * so an object of 8 TiB costs what its touched pages cost: 4.6 bytes a page when they lie together.
  *
  *      object --> node --> node --> leaf: 64 entries, one arena window (or none)
  *
@@ -60,6 +60,7 @@ struct uvm_leaf {
     uvm_entry entry[UVM_WINDOW_PAGES]; /* (O) */
     uint64_t delivered;                /* (O) pages the client cache may hold */
     uint64_t revoking;                 /* (O) holes whose revocation is under way */
+    uint64_t allocated;                /* (O) pages promised by fallocate: their holes are not taken back */
     uint32_t index;                    /* (!) pgno / UVM_WINDOW_PAGES */
     uint32_t window;                   /* (O) arena window, UVM_NOWINDOW while nothing is resident */
     uint8_t nused;                     /* (O) entries that are not EMPTY */

@@ -86,7 +86,7 @@ static uint64_t delivered_holes(const struct uvm_leaf *leaf)
     uint64_t holes = 0;
     for (unsigned i = 0; i < UVM_WINDOW_PAGES; i++)
         holes |= (uint64_t)(uvm_entry_tag(leaf->entry[i]) == UVM_E_HOLE) << i;
-    return holes & leaf->delivered;
+    return holes & leaf->delivered & ~leaf->allocated;
 }
 
 /* The holes whose mark survived are nobody's: make them EMPTY. => how many */

@@ -339,6 +339,23 @@ static uint32_t count_empty(struct uvm_object *uobj, uint32_t pgno, uint32_t npa
     return empty;
 }
 
+/* => object locked */
+static void mark_allocated(struct uvm_object *uobj, uint32_t pgno, uint32_t npages)
+{
+    struct uvm_leaf *leaf = uvm_leaf_next(uobj, pgno / UVM_WINDOW_PAGES);
+    for (; leaf; leaf = uvm_leaf_next(uobj, leaf->index + 1)) {
+        uint32_t base = leaf->index * UVM_WINDOW_PAGES;
+        if (base >= pgno + npages)
+            break;
+        uint64_t mask = ~0ull;
+        if (base < pgno)
+            mask &= ~0ull << (pgno - base);
+        if (base + UVM_WINDOW_PAGES > pgno + npages)
+            mask &= ~0ull >> (base + UVM_WINDOW_PAGES - pgno - npages);
+        leaf->allocated |= mask;
+    }
+}
+
 int uvm_allocate(struct uvm_object *uobj, uint32_t pgno, uint32_t npages)
 {
     struct uvm_rw rw = {.uobj = uobj};
@@ -346,12 +363,11 @@ int uvm_allocate(struct uvm_object *uobj, uint32_t pgno, uint32_t npages)
 
     UVM_LOCK_SCOPE(&uobj->lock);
     uint32_t empty = count_empty(uobj, pgno, npages);
-    if (!empty)
-        return 0;
-    if (uvm_reserve(empty, NULL) != UVM_RESERVED)
+    if (empty && uvm_reserve(empty, NULL) != UVM_RESERVED)
         return -ENOSPC;
     rw.granted = empty;
     error = make_holes(&rw, pgno, npages);
+    mark_allocated(uobj, pgno, npages);
     if (rw.granted)
         uvm_unreserve(rw.granted);
     return error;

@@ -2,6 +2,7 @@
 #include "anon.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "../daemon/pager/pager.h"
@@ -51,6 +52,17 @@ static void describe(struct uvm_inode *inode, struct uvm_object *uobj,
     ret->delivered = count_delivered(uobj);
 }
 
+/* Held while the provider looks, so that the tree is not taken down under it. */
+static pthread_mutex_t anon_lock = PTHREAD_MUTEX_INITIALIZER;
+static bool anon_enabled; /* (anon_lock) */
+
+void uvm_anon_enable(bool on)
+{
+    pthread_mutex_lock(&anon_lock);
+    anon_enabled = on;
+    pthread_mutex_unlock(&anon_lock);
+}
+
 struct walk {
     int (*fn)(const struct uvm_control_object *object, void *arg);
     void *arg;
@@ -71,11 +83,13 @@ static void walk_one(struct uvm_inode *inode, struct uvm_object *uobj, void *arg
 static int anon_foreach(int (*fn)(const struct uvm_control_object *object, void *arg), void *arg)
 {
     struct walk walk = {.fn = fn, .arg = arg};
-    int rc = uvm_inode_foreach_object(walk_one, &walk);
+    pthread_mutex_lock(&anon_lock);
+    int rc = anon_enabled ? uvm_inode_foreach_object(walk_one, &walk) : -EAGAIN;
+    pthread_mutex_unlock(&anon_lock);
     return rc ? rc : walk.rc;
 }
 
-static int anon_find(const char *path, struct uvm_control_object *ret)
+static int find_inode(const char *path, struct uvm_control_object *ret)
 {
     UVM_INODE_REF(inode);
     int rc = uvm_inode_by_path(path, &inode);
@@ -86,6 +100,14 @@ static int anon_find(const char *path, struct uvm_control_object *ret)
         return -ENOENT;
     describe(inode, uobj, ret);
     return 0;
+}
+
+static int anon_find(const char *path, struct uvm_control_object *ret)
+{
+    pthread_mutex_lock(&anon_lock);
+    int rc = anon_enabled ? find_inode(path, ret) : -EAGAIN;
+    pthread_mutex_unlock(&anon_lock);
+    return rc;
 }
 
 const struct uvm_control_provider uvm_anon_provider = {

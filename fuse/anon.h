@@ -10,6 +10,9 @@
 #include "inode.h"
 
 extern const struct uvm_inode_hooks uvm_anon_hooks;
+/* uvm_anon_enable: from when until when the provider may look at the tree. => any thread */
+void uvm_anon_enable(bool on);
+
 extern const struct uvm_control_provider uvm_anon_provider;
 
 #endif

@@ -213,10 +213,6 @@ void uvm_session_stop(void)
         session.loops[i] = NULL;
     }
     session.nloops = 0;
-}
-
-void uvm_session_close(void)
-{
     if (session.se)
         fuse_session_destroy(session.se);
     session.se = NULL;

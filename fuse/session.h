@@ -38,12 +38,9 @@ int uvm_session_start(const struct uvm_session_config *cfg, struct uvm_error *er
  */
 int uvm_session_unmount(bool detach);
 
-/* uvm_session_stop: stop serving. The connection stays open until uvm_session_close, so the revoker
- * may still be inside it. */
+/* uvm_session_stop: stop serving and end the connection: what clients still hold fails from now on.
+ * => the revoker has ended */
 void uvm_session_stop(void);
-
-/* uvm_session_close: end the connection: what clients still hold fails from now on. */
-void uvm_session_close(void);
 
 /* uvm_session_revoke: take a range of a file out of the client cache; may block (revoker.h). */
 int uvm_session_revoke(uint64_t ino, uint64_t off, uint64_t len);

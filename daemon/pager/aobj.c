@@ -106,6 +106,7 @@ static void uao_free_leaf(struct uvm_object *uobj, struct uvm_leaf *leaf, uint32
     uint64_t mask = (last - first == 64 ? ~0ull : ((1ull << (last - first)) - 1)) << first;
     uvm_delivered_clear(leaf, mask);
     leaf->revoking &= ~mask;
+    leaf->allocated &= ~mask;
 }
 
 static void uao_deactivate_leaf(struct uvm_leaf *leaf, uint32_t first, uint32_t last)

@@ -28,7 +28,7 @@
 
 #include "client.h"
 
-#define KIB 1024ull
+#define KIB ((uint64_t)1024)
 #define MIB (1024 * KIB)
 #define GIB (1024 * MIB)
 #define TIB (1024 * GIB)

@@ -4,6 +4,7 @@
  * process and in others, with and without the kernel's cache, and whether paged out meanwhile or not.
  */
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
