@@ -28,7 +28,8 @@
 #include "pager/swap.h"
 
 #define UVM_MEMORY_DEFAULT  (256ull << 20)
-#define UVM_MEMORY_MIN      (8ull << 20) /* the most is the machine's memory */
+#define UVM_MEMORY_MIN      (8ull << 20)
+#define UVM_MEMORY_MAX      (128ull << 30) /* the arena's windows; and no more than the machine has */
 #define UVM_THREADS_MAX     64
 #define UVM_DRAIN_DEFAULT   10
 #define UVM_DRAIN_MAX       3600
@@ -107,7 +108,7 @@ void uvm_config_print(const struct uvm_config *cfg, FILE *out);
 /* uvm_config_help: a line for every key. */
 void uvm_config_help(FILE *out);
 
-/* uvm_config_memory_max: the machine's memory, in whole MiB, as bytes. */
+/* uvm_config_memory_max: the machine's memory in whole MiB, up to UVM_MEMORY_MAX; bytes. */
 uint64_t uvm_config_memory_max(void);
 
 /*

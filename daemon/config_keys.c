@@ -33,7 +33,8 @@ uint64_t uvm_config_memory_max(void)
 {
     long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
 
-    return (uint64_t)pages * (uint64_t)size & ~((UINT64_C(1) << 20) - 1);
+    uint64_t machine = (uint64_t)pages * (uint64_t)size & ~((UINT64_C(1) << 20) - 1);
+    return MIN(machine, UVM_MEMORY_MAX);
 }
 
 static int set_memory(struct uvm_config *cfg, const char *value, struct uvm_error *err)

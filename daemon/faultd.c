@@ -2,9 +2,8 @@
 /*
  * What a stray fault finds, and what it gets:
  *
- *      the window is free, or the page was given back     zeroes that belong to nobody (pmap_stray):
- *                                                         the copy that faulted will be thrown away,
- *                                                         or the bytes were truncated meanwhile
+ *      the window is free, or the page was given back     zeroes that belong to nobody
+ * (pmap_stray): the copy that faulted will be thrown away, or the bytes were truncated meanwhile
  *      the page is busy                                   waits for that page alone
  *      the page is on swap                                paged in, like any other
  *      the page is there                                  whoever sleeps may try again
@@ -126,8 +125,7 @@ static void resolve(const struct pmap_fault *pf, struct stray *stray)
     uint32_t window = pf->apage / UVM_WINDOW_PAGES, index;
     uint64_t id;
 
-    struct uvm_object *uobj =
-        pmap_window_owner(window, &id, &index) ? uvm_object_lookup(id) : NULL;
+    struct uvm_object *uobj = pmap_window_owner(window, &id, &index) ? uvm_object_lookup(id) : NULL;
     if (!uobj) {
         pmap_stray(pf->apage);
         free(stray);

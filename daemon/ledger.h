@@ -9,7 +9,8 @@
  *      +--------+------------------+----------------+---------------------------+
  *
  * Every record is written by the function that makes the change it describes, under the same lock.
- * A record is valid when its object is not 0; the writer stores the object last and clears it first.
+ * A record is valid when its object is not 0; the writer stores the object last and clears it
+ * first.
  */
 #ifndef UVMD_LEDGER_H
 #define UVMD_LEDGER_H
@@ -21,7 +22,8 @@
 #define UVM_LEDGER_MAGIC   0x52474c444d565547ull
 #define UVM_LEDGER_VERSION 1
 
-/* The slot space: slots are 30 bits in an object's map (object.h), 4 TiB of swap. Slot 0 is none. */
+/* The slot space: slots are 30 bits in an object's map (object.h), 4 TiB of swap. Slot 0 is none.
+ */
 #define UVM_SLOT_MAX (1u << 30)
 
 struct uvm_ledger_header {

@@ -5,7 +5,8 @@
  * error and aborts. A try-lock may be out of order (the pagedaemon comes from the queues to the
  * objects that way): it cannot wait, so it cannot deadlock.
  *
- *      tree -> inode -> object table -> object -> page queues -> free list -> swap -> reserve -> pager map -> arena -> loop
+ *      tree -> inode -> object table -> object -> page queues -> free list -> swap -> reserve ->
+ * pager map -> arena -> loop
  *
  * No lock is held across I/O, nor across an access that can fault on the arena: a busy page is.
  */
@@ -61,8 +62,8 @@ static inline void uvm_lock_scope_end(struct uvm_lock **lock)
 #define UVM_SCOPE_NAME(line)  UVM_SCOPE_NAME_(line)
 
 /* Hold a lock until the end of the enclosing scope. */
-#define UVM_LOCK_SCOPE(lock)                                                                       \
-    struct uvm_lock *UVM_SCOPE_NAME(__LINE__) UVM_CLEANUP(uvm_lock_scope_end) = (lock);            \
+#define UVM_LOCK_SCOPE(lock)                                                            \
+    struct uvm_lock *UVM_SCOPE_NAME(__LINE__) UVM_CLEANUP(uvm_lock_scope_end) = (lock); \
     uvm_lock_acquire(UVM_SCOPE_NAME(__LINE__))
 
 #endif

@@ -29,8 +29,8 @@ void uvm_log(enum uvm_log_level level, const char *fmt, ...)
 
     int saved = errno;
     char line[LOG_LINE_MAX];
-    int at = snprintf(line, sizeof(line), "%suvmd: %s", getenv("JOURNAL_STREAM") ? prefix[level] : "",
-                      word[level]);
+    int at = snprintf(line, sizeof(line), "%suvmd: %s",
+                      getenv("JOURNAL_STREAM") ? prefix[level] : "", word[level]);
     va_list ap;
     va_start(ap, fmt);
     int n = vsnprintf(line + at, sizeof(line) - (size_t)at - 1, fmt, ap);

@@ -83,7 +83,8 @@ static int memory_up(const struct uvm_config *cfg, struct uvm_error *err)
     uint32_t npages = (uint32_t)uvm_atop(cfg->memory);
     int rc;
 
-    /* What the daemon has touched stays in memory; before the arena, whose pages must come and go. */
+    /* What the daemon has touched stays in memory; before the arena, whose pages must come and go.
+     */
     if (mlockall(MCL_CURRENT | MCL_ONFAULT))
         log_debug("mlockall: %s", strerror(errno));
     uvm_object_module_init();
@@ -129,8 +130,10 @@ static int tree_up(const struct uvm_config *cfg, struct uvm_error *err)
     /* Next to the socket, and named like it: two daemons may share a state directory. */
     const char *base = strrchr(cfg->socket, '/');
     base = base ? base + 1 : cfg->socket;
-    snprintf(uvmd.tree, sizeof(uvmd.tree), "%s/%.*s.tree", cfg->statedir, (int)strcspn(base, "."),
-             base);
+    size_t len = strlen(base), ext = strlen(".sock");
+    if (len > ext && strcmp(base + len - ext, ".sock") == 0)
+        len -= ext;
+    snprintf(uvmd.tree, sizeof(uvmd.tree), "%s/%.*s.tree", cfg->statedir, (int)len, base);
     int rc = uvm_tree_open(uvmd.tree, true, 0, err);
     if (rc)
         return rc;
@@ -184,10 +187,10 @@ static int revoker_up(const struct uvm_config *cfg, struct uvm_error *err)
 }
 
 /*
- * From the bottom to the top; taken down in the other order. The control socket comes before what it
- * reports on, because it keeps a second daemon of the same name out of the first one's state. The
- * revoker comes after the mount, so that it ends while requests are still served: it may be waiting
- * for one.
+ * From the bottom to the top; taken down in the other order. The control socket comes before what
+ * it reports on, because it keeps a second daemon of the same name out of the first one's state.
+ * The revoker comes after the mount, so that it ends while requests are still served: it may be
+ * waiting for one.
  */
 static const struct {
     int (*up)(const struct uvm_config *cfg, struct uvm_error *err);

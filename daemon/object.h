@@ -2,9 +2,10 @@
 /*
  * Objects: what a pager pages, and the map from page indices to where the pages are.
  *
- * The map is a radix tree whose leaves are windows' worth of entries. It grows with the highest page
- * touched (a small object is one leaf, nothing else) and holds nothing for what was never touched,
- * so an object of 8 TiB costs what its touched pages cost: 4.6 bytes a page when they lie together.
+ * The map is a radix tree whose leaves are windows' worth of entries. It grows with the highest
+ * page touched (a small object is one leaf, nothing else) and holds nothing for what was never
+ * touched, so an object of 8 TiB costs what its touched pages cost: 4.6 bytes a page when they lie
+ * together.
  *
  *      object --> node --> node --> leaf: 64 entries, one arena window (or none)
  *
@@ -60,11 +61,11 @@ struct uvm_leaf {
     uvm_entry entry[UVM_WINDOW_PAGES]; /* (O) */
     uint64_t delivered;                /* (O) pages the client cache may hold */
     uint64_t revoking;                 /* (O) holes whose revocation is under way */
-    uint64_t allocated;                /* (O) pages promised by fallocate: their holes are not taken back */
-    uint32_t index;                    /* (!) pgno / UVM_WINDOW_PAGES */
-    uint32_t window;                   /* (O) arena window, UVM_NOWINDOW while nothing is resident */
-    uint8_t nused;                     /* (O) entries that are not EMPTY */
-    uint8_t nresident;                 /* (O) entries that are PAGE */
+    uint64_t allocated; /* (O) pages promised by fallocate: their holes are not taken back */
+    uint32_t index;     /* (!) pgno / UVM_WINDOW_PAGES */
+    uint32_t window;    /* (O) arena window, UVM_NOWINDOW while nothing is resident */
+    uint8_t nused;      /* (O) entries that are not EMPTY */
+    uint8_t nresident;  /* (O) entries that are PAGE */
 };
 
 /* Somebody who waits for a busy page of a range. */
@@ -77,19 +78,19 @@ struct uvm_objwait {
 
 struct uvm_object {
     struct uvm_lock lock;
-    const struct uvm_pagerops *pgops; /* (!) */
-    uint64_t id;                      /* (!) never 0, never reused */
-    _Atomic uint32_t refs;            /* (a) the last detach starts the end */
-    bool dying;                       /* (O) free it when the last busy page goes (KILLME) */
-    void *root;                       /* (O) leaf (height 0) or node */
-    unsigned height;                  /* (O) */
-    uint64_t nresident;               /* (O) PAGE entries */
-    uint64_t nswapped;                /* (O) SLOT entries */
-    uint64_t nreserved;               /* (O) entries that are not EMPTY */
-    uint32_t lastpgno;                /* (O) where the last page-in ended: is it a sequence? */
+    const struct uvm_pagerops *pgops;  /* (!) */
+    uint64_t id;                       /* (!) never 0, never reused */
+    _Atomic uint32_t refs;             /* (a) the last detach starts the end */
+    bool dying;                        /* (O) free it when the last busy page goes (KILLME) */
+    void *root;                        /* (O) leaf (height 0) or node */
+    unsigned height;                   /* (O) */
+    uint64_t nresident;                /* (O) PAGE entries */
+    uint64_t nswapped;                 /* (O) SLOT entries */
+    uint64_t nreserved;                /* (O) entries that are not EMPTY */
+    uint32_t lastpgno;                 /* (O) where the last page-in ended: is it a sequence? */
     TAILQ_HEAD(, uvm_objwait) waiters; /* (O) */
     _Atomic uint64_t faults, pageins, pgswapin, pgswapout; /* (a) */
-    struct uvm_object *hash_next;     /* (T) */
+    struct uvm_object *hash_next;                          /* (T) */
 };
 
 void uvm_object_module_init(void);
@@ -104,8 +105,8 @@ struct uvm_object *uvm_object_lookup(uint64_t id);
 /* uvm_object_next: the object with the smallest id above `id`, referenced; NULL: no more. */
 struct uvm_object *uvm_object_next(uint64_t id);
 
-/* uvm_object_unref: drop one reference. => true: it was the last, and the object has left the table:
- * the caller (pgo_detach) frees its pages */
+/* uvm_object_unref: drop one reference. => true: it was the last, and the object has left the
+ * table: the caller (pgo_detach) frees its pages */
 bool uvm_object_unref(struct uvm_object *uobj);
 
 /* uvm_object_free: => no pages, no references, not in the table */
@@ -148,8 +149,8 @@ void uvm_object_addpage(struct uvm_object *uobj, struct uvm_leaf *leaf, uint32_t
  * => object locked; wakes waiters; the slot must hold the page's bytes if it has one */
 void uvm_object_subpage(struct vm_page *pg, enum uvm_entry_tag rest);
 
-/* uvm_delivered_set / clear: bookkeeping of what the client cache may hold; mask: bit i is page i of
- * the leaf. => object locked */
+/* uvm_delivered_set / clear: bookkeeping of what the client cache may hold; mask: bit i is page i
+ * of the leaf. => object locked */
 void uvm_delivered_set(struct uvm_leaf *leaf, uint64_t mask);
 void uvm_delivered_clear(struct uvm_leaf *leaf, uint64_t mask);
 

@@ -24,9 +24,9 @@ static struct {
     void (*kick)(void);    /* (!) */
     struct uvm_lock queue_lock;
     struct uvm_lock free_lock;
-    struct vm_pagelist free;                  /* (F) */
-    uint64_t nfree;                           /* (F) */
-    TAILQ_HEAD(, uvm_pagewait) waiters;       /* (F) */
+    struct vm_pagelist free;            /* (F) */
+    uint64_t nfree;                     /* (F) */
+    TAILQ_HEAD(, uvm_pagewait) waiters; /* (F) */
 } pm;
 
 int uvm_page_init(uint32_t npages, struct uvm_error *err)
@@ -109,8 +109,7 @@ bool uvm_pagealloc(uint32_t n, struct vm_pagelist *list, int flags, struct uvm_p
     bool reserve = flags & UVM_PGA_USERESERVE, got = false, low;
 
     uvm_lock_acquire(&pm.free_lock);
-    if (n + (reserve ? 0 : UVM_PAGE_RESERVE) <= pm.nfree &&
-        (reserve || TAILQ_EMPTY(&pm.waiters))) {
+    if (n + (reserve ? 0 : UVM_PAGE_RESERVE) <= pm.nfree && (reserve || TAILQ_EMPTY(&pm.waiters))) {
         page_grab(n, list);
         got = true;
     } else if (wait) {

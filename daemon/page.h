@@ -20,8 +20,8 @@
  *      busy     -> in hand    uvm_page_remove     (leaves its object; then uvm_pageput)
  *
  * Field locks:  (!) fixed  (O) the object's lock  (Q) the page queue lock  (F) the free list lock
- *               (a) atomic hint. While a page is busy, (O) fields that only its owner changes may be
- *               read by the owner without the lock: apage, pgno, uobject, swslot.
+ *               (a) atomic hint. While a page is busy, (O) fields that only its owner changes may
+ * be read by the owner without the lock: apage, pgno, uobject, swslot.
  */
 #ifndef UVMD_PAGE_H
 #define UVMD_PAGE_H
@@ -38,13 +38,13 @@
 
 struct uvm_object;
 
-enum {                  /* flags (O) */
-    PG_BUSY = 0x01,     /* one owner: I/O or a transition */
-    PG_WANTED = 0x02,   /* somebody waits for the page to stop being busy */
-    PG_RELEASED = 0x04, /* free it as soon as it is not busy: the object has no use for it */
-    PG_CLEAN = 0x08,    /* the backing store (swslot) holds the same bytes */
-    PG_FAKE = 0x10,     /* no valid data yet */
-    PG_PAGEOUT = 0x20,  /* being written; free it when the write succeeds */
+enum {                     /* flags (O) */
+       PG_BUSY = 0x01,     /* one owner: I/O or a transition */
+       PG_WANTED = 0x02,   /* somebody waits for the page to stop being busy */
+       PG_RELEASED = 0x04, /* free it as soon as it is not busy: the object has no use for it */
+       PG_CLEAN = 0x08,    /* the backing store (swslot) holds the same bytes */
+       PG_FAKE = 0x10,     /* no valid data yet */
+       PG_PAGEOUT = 0x20,  /* being written; free it when the write succeeds */
 };
 
 enum { /* pqflags (Q) */
@@ -61,16 +61,16 @@ enum uvm_pageq {
 };
 
 struct vm_page {
-    TAILQ_ENTRY(vm_page) pageq;  /* (Q), or (F) while free, or the holder's while in hand */
-    struct uvm_object *uobject;  /* (O) NULL: free or in hand */
-    uint32_t pgno;               /* (O) page index within the object */
-    uint32_t apage;              /* (O) where it is in the arena */
-    uint32_t swslot;             /* (O) slot with the same (CLEAN) or with older bytes, 0 none */
-    uint16_t flags;              /* (O) PG_* */
-    uint16_t wire_count;         /* (O) > 0: on no queue even when resident */
-    uint8_t pqflags;             /* (Q) PQ_* */
-    _Atomic uint8_t referenced;  /* (a) used since the policy last looked */
-    const char *owner;           /* (O) function that made it busy, for debuggers */
+    TAILQ_ENTRY(vm_page) pageq; /* (Q), or (F) while free, or the holder's while in hand */
+    struct uvm_object *uobject; /* (O) NULL: free or in hand */
+    uint32_t pgno;              /* (O) page index within the object */
+    uint32_t apage;             /* (O) where it is in the arena */
+    uint32_t swslot;            /* (O) slot with the same (CLEAN) or with older bytes, 0 none */
+    uint16_t flags;             /* (O) PG_* */
+    uint16_t wire_count;        /* (O) > 0: on no queue even when resident */
+    uint8_t pqflags;            /* (Q) PQ_* */
+    _Atomic uint8_t referenced; /* (a) used since the policy last looked */
+    const char *owner;          /* (O) function that made it busy, for debuggers */
 };
 
 TAILQ_HEAD(vm_pagelist, vm_page);
@@ -82,10 +82,10 @@ TAILQ_HEAD(vm_pagelist, vm_page);
 
 /* A request for pages that may have to wait. */
 struct uvm_pagewait {
-    struct uvm_work work;     /* called on loop when the pages are in list */
+    struct uvm_work work; /* called on loop when the pages are in list */
     struct uvm_loop *loop;
     uint32_t npages;
-    struct vm_pagelist list;  /* out: the pages, in hand of the waiter */
+    struct vm_pagelist list; /* out: the pages, in hand of the waiter */
     TAILQ_ENTRY(uvm_pagewait) link;
 };
 
@@ -134,7 +134,8 @@ void uvm_page_filled(struct vm_page *pg, bool clean);
  * => object locked; returns the old slot (0 none) for the caller to free */
 uint32_t uvm_page_dirty(struct vm_page *pg);
 
-/* uvm_page_assign: the busy dirty page, which has no slot, will be written to slot. => object locked */
+/* uvm_page_assign: the busy dirty page, which has no slot, will be written to slot. => object
+ * locked */
 void uvm_page_assign(struct vm_page *pg, uint32_t slot);
 
 /* uvm_page_cleaned: the busy page's bytes are now on the backing store too. => object locked */
@@ -170,7 +171,8 @@ static inline void uvm_page_reference(struct vm_page *pg)
 /* uvm_page_queue_lock: the page queue lock, for the pagedaemon. */
 struct uvm_lock *uvm_page_queue_lock(void);
 
-/* page_assert: the page's fields are consistent with exactly one identity. => object locked, if any */
+/* page_assert: the page's fields are consistent with exactly one identity. => object locked, if any
+ */
 void page_assert(const struct vm_page *pg);
 
 #endif

@@ -99,8 +99,8 @@ static void take_victim(struct vm_page *pg, bool full)
 /*
  * Lock a victim's object, if it is not locked already. => queues locked; false: not to be had
  *
- * Try-lock is all that the lock order allows. Who holds the object may be waiting for the queues, so a
- * second try is worth the while only after letting go of those.
+ * Try-lock is all that the lock order allows. Who holds the object may be waiting for the queues,
+ * so a second try is worth the while only after letting go of those.
  */
 static bool lock_owner(struct uvm_object *uobj, struct uvm_object **locked)
 {
@@ -192,7 +192,8 @@ static struct uvm_cluster *free_cluster(void)
     return NULL;
 }
 
-/* Write-protect a cluster, one call a run of neighbours: from here on its bytes do not change (P5). */
+/* Write-protect a cluster, one call a run of neighbours: from here on its bytes do not change (P5).
+ */
 static void protect(struct vm_page **pages, uint32_t n)
 {
     for (uint32_t i = 0, run; i < n; i += run) {
@@ -220,7 +221,8 @@ static void assign_slots(struct uvm_cluster *cl)
     uvm_lock_release(&locked->lock);
 }
 
-/* Start writing gathered dirty pages from `at` on. => how many pages are on their way; 0: none can */
+/* Start writing gathered dirty pages from `at` on. => how many pages are on their way; 0: none can
+ */
 static uint32_t write_cluster(uint32_t at)
 {
     struct uvm_cluster *cl = free_cluster();

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The replacement policy: which pages are active, which inactive, and which inactive page goes next.
+ * The replacement policy: which pages are active, which inactive, and which inactive page goes
+ * next.
  *
  *      unbusy --> [ active ] --balance--> [ inactive ] --victim--> pagedaemon
  *                     ^                        |
@@ -26,11 +27,12 @@ struct uvm_pdpolicy {
     /* dequeue: take a page off whatever queue it is on. */
     void (*dequeue)(struct vm_page *pg);
 
-    /* balance: deactivate active pages until there are inactarg inactive ones, or no more to take. */
+    /* balance: deactivate active pages until there are inactarg inactive ones, or no more to take.
+     */
     void (*balance)(void);
 
-    /* scan_begin / scan_next: walk the victims in order; NULL ends the scan. A page returned is still
-     * queued: the caller makes it busy, or says with scan_skip / scan_react why not. */
+    /* scan_begin / scan_next: walk the victims in order; NULL ends the scan. A page returned is
+     * still queued: the caller makes it busy, or says with scan_skip / scan_react why not. */
     void (*scan_begin)(void);
     struct vm_page *(*scan_next)(void);
     void (*scan_skip)(struct vm_page *pg);  /* could not be had now: behind the others */

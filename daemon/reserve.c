@@ -6,12 +6,12 @@
 
 static struct {
     struct uvm_lock lock;
-    uint64_t memory;                       /* (!) */
-    uint64_t used;                         /* (lock) */
-    void (*reclaim)(void);                 /* (!) */
-    TAILQ_HEAD(, uvm_reservewait) parked;  /* (lock) */
-    uint64_t rv_object;                    /* (lock) the range being revoked, npages 0: none */
-    uint32_t rv_pgno, rv_npages;           /* (lock) */
+    uint64_t memory;                      /* (!) */
+    uint64_t used;                        /* (lock) */
+    void (*reclaim)(void);                /* (!) */
+    TAILQ_HEAD(, uvm_reservewait) parked; /* (lock) */
+    uint64_t rv_object;                   /* (lock) the range being revoked, npages 0: none */
+    uint32_t rv_pgno, rv_npages;          /* (lock) */
 } rsv;
 
 void uvm_reserve_init(void)
@@ -43,7 +43,8 @@ static uint64_t reserve_max(void)
     return max;
 }
 
-static bool overlaps(uint64_t obj_a, uint32_t a, uint32_t na, uint64_t obj_b, uint32_t b, uint32_t nb)
+static bool overlaps(uint64_t obj_a, uint32_t a, uint32_t na, uint64_t obj_b, uint32_t b,
+                     uint32_t nb)
 {
     return obj_a == obj_b && a < (uint64_t)b + nb && b < (uint64_t)a + na;
 }

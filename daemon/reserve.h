@@ -24,7 +24,8 @@
 
 #include "loop.h"
 
-/* For stores that slip in where nothing was reserved: a hole served to a reader who may not write. */
+/* For stores that slip in where nothing was reserved: a hole served to a reader who may not write.
+ */
 #define UVM_RESERVE_EMERGENCY 256u
 
 struct uvm_reservewait {

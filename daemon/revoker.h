@@ -2,14 +2,14 @@
 /*
  * The revoker: the only thread that takes pages back from clients.
  *
- * It may block in the kernel, which writes dirty pages back through a loop while it waits, so nobody
- * ever waits for it with a lock or a busy page in hand. Here it serves reservations: delivered holes
- * that clients have not stored to are revoked, and their reservations given back.
+ * It may block in the kernel, which writes dirty pages back through a loop while it waits, so
+ * nobody ever waits for it with a lock or a busy page in hand. Here it serves reservations:
+ * delivered holes that clients have not stored to are revoked, and their reservations given back.
  *
  *      mark the holes of a leaf as revoking --> invalidate the range in the kernel
- *                                                    | dirty pages come back as WRITEs: no hole any more
- *                                                    | a READ meanwhile clears the mark of its pages
- *      holes still marked: nobody has them: EMPTY <--+
+ *                                                    | dirty pages come back as WRITEs: no hole any
+ * more | a READ meanwhile clears the mark of its pages holes still marked: nobody has them: EMPTY
+ * <--+
  */
 #ifndef UVMD_REVOKER_H
 #define UVMD_REVOKER_H
@@ -29,8 +29,8 @@ void uvm_revoker_stop(void);
 /* uvm_revoker_reclaim: take delivered clean holes back. => any thread, any lock, does not block */
 void uvm_revoker_reclaim(void);
 
-/* uvm_revoker_range: revoke a range of zeroes that was served without a reservation. => any thread, no
- * failure: if the queue is full the range is dropped (it costs at most a late ENOSPC) */
+/* uvm_revoker_range: revoke a range of zeroes that was served without a reservation. => any thread,
+ * no failure: if the queue is full the range is dropped (it costs at most a late ENOSPC) */
 void uvm_revoker_range(uint64_t object, uint32_t pgno, uint32_t npages);
 
 #endif

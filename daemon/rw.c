@@ -147,7 +147,8 @@ static struct tally tally_range(struct uvm_object *uobj, uint32_t first, uint32_
     return t;
 }
 
-/* Turn the EMPTY pages of a range into HOLEs. => object locked, reservations granted; 0 or -ENOMEM */
+/* Turn the EMPTY pages of a range into HOLEs. => object locked, reservations granted; 0 or -ENOMEM
+ */
 static int make_holes(struct uvm_rw *rw, uint32_t first, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) {
@@ -164,8 +165,8 @@ static int make_holes(struct uvm_rw *rw, uint32_t first, uint32_t n)
 }
 
 /*
- * Note that the pages of a span are used. A clean page that the client cache is about to hold is not
- * worth keeping here as well: it is first in line to be freed. => object locked
+ * Note that the pages of a span are used. A clean page that the client cache is about to hold is
+ * not worth keeping here as well: it is first in line to be freed. => object locked
  */
 static void note_use(struct uvm_leaf *leaf, uint32_t at, uint32_t n)
 {
@@ -227,7 +228,8 @@ static void copy_span(const struct span *s, uint64_t off, size_t len, char *dst)
         uint64_t to = MIN(uvm_ptoa(s->first + i + run), off + len);
         if (present) {
             const char *window = pmap_kva(s->window * UVM_WINDOW_PAGES);
-            memcpy(dst + (from - off), window + (from & (uvm_ptoa(UVM_WINDOW_PAGES) - 1)), to - from);
+            memcpy(dst + (from - off), window + (from & (uvm_ptoa(UVM_WINDOW_PAGES) - 1)),
+                   to - from);
         } else {
             memset(dst + (from - off), 0, to - from);
         }
@@ -322,7 +324,8 @@ void uvm_write(struct uvm_rw *rw)
     rw_start(rw, uvm_write_run);
 }
 
-/* How many pages of [pgno, pgno + npages) are EMPTY? => object locked; costs the leaves there are */
+/* How many pages of [pgno, pgno + npages) are EMPTY? => object locked; costs the leaves there are
+ */
 static uint32_t count_empty(struct uvm_object *uobj, uint32_t pgno, uint32_t npages)
 {
     uint32_t empty = npages;

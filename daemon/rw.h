@@ -6,9 +6,9 @@
  * page on swap, no free page, no reservation) it parks with a continuation that runs it from the
  * top again. It holds no busy page and no page in hand while it is parked.
  *
- *      read    all pages at once: the copy from the arena is optimistic, without lock or pin, and is
- *              thrown away when a window it copied from has changed hands meanwhile
- *      write   a window at a time: pages BUSY, filled or made writable, copied to, dirty, let go
+ *      read    all pages at once: the copy from the arena is optimistic, without lock or pin, and
+ * is thrown away when a window it copied from has changed hands meanwhile write   a window at a
+ * time: pages BUSY, filled or made writable, copied to, dirty, let go
  */
 #ifndef UVMD_RW_H
 #define UVMD_RW_H
@@ -17,8 +17,8 @@
 #include "reserve.h"
 
 enum {
-    UVM_RW_FORCE = 1,    /* write: the kernel writes back what was promised room; never refuse for want
-                            of a reservation while the emergency reserve lasts */
+    UVM_RW_FORCE = 1, /* write: the kernel writes back what was promised room; never refuse for want
+                         of a reservation while the emergency reserve lasts */
     UVM_RW_READONLY = 2, /* read: by somebody who cannot store: zeroes need no reservation */
 };
 
@@ -27,10 +27,10 @@ struct uvm_rw {
     struct uvm_object *uobj; /* referenced until done */
     struct uvm_loop *loop;   /* this thread's */
     uint64_t off;            /* bytes; off + len <= 8 TiB */
-    size_t len;              /* bytes; reads: at most UVM_CLUSTER_PAGES pages and an unaligned one */
-    const char *src;         /* write; NULL: zero what exists, within one page */
-    char *dst;               /* read */
-    int flags;               /* UVM_RW_* */
+    size_t len;      /* bytes; reads: at most UVM_CLUSTER_PAGES pages and an unaligned one */
+    const char *src; /* write; NULL: zero what exists, within one page */
+    char *dst;       /* read */
+    int flags;       /* UVM_RW_* */
 
     /* done: 0 or -errno: -ENOSPC no reservation, -EIO a page could not be had, -ENOMEM. => loop's
      * thread, no lock; may run before start returns */

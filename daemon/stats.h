@@ -15,53 +15,53 @@
 #include <time.h>
 
 /* X(name, what it counts) */
-#define UVM_COUNTERS(X)                                                                            \
-    X(npages, "pages managed")                                                                     \
-    X(free, "pages free")                                                                          \
-    X(active, "pages active")                                                                      \
-    X(inactive, "pages inactive")                                                                  \
-    X(paging, "pages being paged out")                                                             \
-    X(wired, "pages wired")                                                                        \
-    X(delivered, "pages the client cache may hold")                                                \
-    X(freemin, "minimum free pages")                                                               \
-    X(freetarg, "target free pages")                                                               \
-    X(inactarg, "target inactive pages")                                                           \
-    X(reserved, "pages reserved by objects")                                                       \
-    X(reservemax, "pages that can be reserved")                                                    \
-    X(nswapdev, "swap devices")                                                                    \
-    X(swpages, "swap pages")                                                                       \
-    X(swpginuse, "swap pages in use")                                                              \
-    X(swpgonly, "swap pages in use, not also in memory")                                           \
-    X(swpgbad, "swap pages bad")                                                                   \
-    X(objects, "objects")                                                                          \
-    X(faults, "pages asked for by clients")                                                        \
-    X(pageins, "page-in operations from swap")                                                     \
-    X(pgswapin, "pages swapped in")                                                                \
-    X(pageouts, "page-out operations to swap")                                                     \
-    X(pgswapout, "pages swapped out")                                                              \
-    X(vnpageins, "page-in operations from files")                                                  \
-    X(vnpgin, "pages read from files")                                                             \
-    X(vnpageouts, "page-out operations to files")                                                  \
-    X(vnpgout, "pages written to files")                                                           \
-    X(pdwoke, "times the pagedaemon woke")                                                         \
-    X(pdrevs, "scans of the pagedaemon")                                                           \
-    X(pdscans, "pages scanned")                                                                    \
-    X(pdfreed, "pages freed by the pagedaemon")                                                    \
-    X(pdbusy, "busy pages or objects found by the pagedaemon")                                     \
-    X(pdreact, "pages reactivated")                                                                \
-    X(pdpending, "pages the pagedaemon has started to write")                                      \
-    X(pddeact, "pages deactivated")                                                                \
-    X(revokes, "revocations")                                                                      \
-    X(pgrevoked, "pages revoked")                                                                  \
-    X(flt_uffd_missing, "stray missing faults in the arena")                                       \
-    X(flt_uffd_wp, "stray write-protect faults in the arena")                                      \
-    X(flt_uffd_minor, "stray minor faults in the arena")                                           \
-    X(flt_pgwait, "requests that waited for a busy page")                                          \
-    X(flt_noram, "requests that waited for a free page")                                           \
-    X(flt_norsrv, "requests that waited for a reservation")                                        \
-    X(flt_regen, "optimistic copies thrown away")                                                  \
-    X(reserve_fail, "requests refused for want of a reservation")                                  \
-    X(ioerrors, "I/O errors of the backing store")                                                 \
+#define UVM_COUNTERS(X)                                           \
+    X(npages, "pages managed")                                    \
+    X(free, "pages free")                                         \
+    X(active, "pages active")                                     \
+    X(inactive, "pages inactive")                                 \
+    X(paging, "pages being paged out")                            \
+    X(wired, "pages wired")                                       \
+    X(delivered, "pages the client cache may hold")               \
+    X(freemin, "minimum free pages")                              \
+    X(freetarg, "target free pages")                              \
+    X(inactarg, "target inactive pages")                          \
+    X(reserved, "pages reserved by objects")                      \
+    X(reservemax, "pages that can be reserved")                   \
+    X(nswapdev, "swap devices")                                   \
+    X(swpages, "swap pages")                                      \
+    X(swpginuse, "swap pages in use")                             \
+    X(swpgonly, "swap pages in use, not also in memory")          \
+    X(swpgbad, "swap pages bad")                                  \
+    X(objects, "objects")                                         \
+    X(faults, "pages asked for by clients")                       \
+    X(pageins, "page-in operations from swap")                    \
+    X(pgswapin, "pages swapped in")                               \
+    X(pageouts, "page-out operations to swap")                    \
+    X(pgswapout, "pages swapped out")                             \
+    X(vnpageins, "page-in operations from files")                 \
+    X(vnpgin, "pages read from files")                            \
+    X(vnpageouts, "page-out operations to files")                 \
+    X(vnpgout, "pages written to files")                          \
+    X(pdwoke, "times the pagedaemon woke")                        \
+    X(pdrevs, "scans of the pagedaemon")                          \
+    X(pdscans, "pages scanned")                                   \
+    X(pdfreed, "pages freed by the pagedaemon")                   \
+    X(pdbusy, "busy pages or objects found by the pagedaemon")    \
+    X(pdreact, "pages reactivated")                               \
+    X(pdpending, "pages the pagedaemon has started to write")     \
+    X(pddeact, "pages deactivated")                               \
+    X(revokes, "revocations")                                     \
+    X(pgrevoked, "pages revoked")                                 \
+    X(flt_uffd_missing, "stray missing faults in the arena")      \
+    X(flt_uffd_wp, "stray write-protect faults in the arena")     \
+    X(flt_uffd_minor, "stray minor faults in the arena")          \
+    X(flt_pgwait, "requests that waited for a busy page")         \
+    X(flt_noram, "requests that waited for a free page")          \
+    X(flt_norsrv, "requests that waited for a reservation")       \
+    X(flt_regen, "optimistic copies thrown away")                 \
+    X(reserve_fail, "requests refused for want of a reservation") \
+    X(ioerrors, "I/O errors of the backing store")                \
     X(cksumerrors, "pages whose checksum was wrong at swap-in")
 
 struct uvm_stats {
@@ -72,11 +72,14 @@ struct uvm_stats {
 
 extern struct uvm_stats uvmexp;
 
-#define uvm_stat_inc(name)    uvm_stat_add(name, 1)
-#define uvm_stat_add(name, n) atomic_fetch_add_explicit(&uvmexp.name, (uint64_t)(n), memory_order_relaxed)
-#define uvm_stat_sub(name, n) atomic_fetch_sub_explicit(&uvmexp.name, (uint64_t)(n), memory_order_relaxed)
-#define uvm_stat_set(name, n) atomic_store_explicit(&uvmexp.name, (uint64_t)(n), memory_order_relaxed)
-#define uvm_stat_get(name)    atomic_load_explicit(&uvmexp.name, memory_order_relaxed)
+#define uvm_stat_inc(name) uvm_stat_add(name, 1)
+#define uvm_stat_add(name, n) \
+    atomic_fetch_add_explicit(&uvmexp.name, (uint64_t)(n), memory_order_relaxed)
+#define uvm_stat_sub(name, n) \
+    atomic_fetch_sub_explicit(&uvmexp.name, (uint64_t)(n), memory_order_relaxed)
+#define uvm_stat_set(name, n) \
+    atomic_store_explicit(&uvmexp.name, (uint64_t)(n), memory_order_relaxed)
+#define uvm_stat_get(name) atomic_load_explicit(&uvmexp.name, memory_order_relaxed)
 
 /* uvm_stats_foreach: call fn for every counter, in the order of the list. */
 void uvm_stats_foreach(void (*fn)(const char *name, const char *help, uint64_t value, void *arg),

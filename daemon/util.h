@@ -26,11 +26,11 @@
 
 /* glibc's sys/queue.h has no _SAFE walks. */
 #ifndef TAILQ_FOREACH_SAFE
-#define TAILQ_FOREACH_SAFE(var, head, field, next)                                                 \
+#define TAILQ_FOREACH_SAFE(var, head, field, next) \
     for ((var) = TAILQ_FIRST(head); (var) && ((next) = TAILQ_NEXT(var, field), 1); (var) = (next))
 #endif
 #ifndef LIST_FOREACH_SAFE
-#define LIST_FOREACH_SAFE(var, head, field, next)                                                  \
+#define LIST_FOREACH_SAFE(var, head, field, next) \
     for ((var) = LIST_FIRST(head); (var) && ((next) = LIST_NEXT(var, field), 1); (var) = (next))
 #endif
 
@@ -58,17 +58,17 @@ static inline void uvm_cleanup_close(int *fd)
 #define CLEANUP_CLOSE  UVM_CLEANUP(uvm_cleanup_close)
 
 /* Take the value out of a variable that has a cleanup, so that it survives the scope. */
-#define UVM_TAKE_FD(fd)                                                                            \
-    ({                                                                                             \
-        int fd_taken_ = (fd);                                                                      \
-        (fd) = -1;                                                                                 \
-        fd_taken_;                                                                                 \
+#define UVM_TAKE_FD(fd)       \
+    ({                        \
+        int fd_taken_ = (fd); \
+        (fd) = -1;            \
+        fd_taken_;            \
     })
-#define UVM_TAKE_PTR(p)                                                                            \
-    ({                                                                                             \
-        __typeof__(p) p_taken_ = (p);                                                              \
-        (p) = NULL;                                                                                \
-        p_taken_;                                                                                  \
+#define UVM_TAKE_PTR(p)               \
+    ({                                \
+        __typeof__(p) p_taken_ = (p); \
+        (p) = NULL;                   \
+        p_taken_;                     \
     })
 
 #endif

@@ -19,11 +19,11 @@
 
 /* The part of a write that lies in one window. */
 struct chunk {
-    uint64_t from, to;       /* bytes */
-    uint32_t first, npages;  /* page indices */
+    uint64_t from, to;      /* bytes */
+    uint32_t first, npages; /* page indices */
     struct uvm_leaf *leaf;
-    uint64_t fresh;          /* bit i: page first + i was absent and is FAKE */
-    uint64_t failed;         /* bit i: could not be filled */
+    uint64_t fresh;  /* bit i: page first + i was absent and is FAKE */
+    uint64_t failed; /* bit i: could not be filled */
     struct vm_page *pages[UVM_WINDOW_PAGES];
 };
 
@@ -125,8 +125,8 @@ static int chunk_claim(struct uvm_rw *rw, struct chunk *c)
     return 0;
 }
 
-static void copy_part(const struct uvm_rw *rw, const struct chunk *c, uint32_t pgno, uint32_t npages,
-                      char *page)
+static void copy_part(const struct uvm_rw *rw, const struct chunk *c, uint32_t pgno,
+                      uint32_t npages, char *page)
 {
     uint64_t base = uvm_ptoa(pgno);
     uint64_t from = MAX(base, c->from), to = MIN(base + uvm_ptoa(npages), c->to);

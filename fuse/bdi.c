@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The knobs of the mount's backing device. The kernel gives FUSE 128 KiB of read-ahead and, because
- * a FUSE server may be anybody's, one percent of the dirty pages under a strict limit; a daemon that
- * pages to a disk of its own wants a cluster and an ordinary share.
+ * a FUSE server may be anybody's, one percent of the dirty pages under a strict limit; a daemon
+ * that pages to a disk of its own wants a cluster and an ordinary share.
  *
- * The device number comes from mountinfo: the daemon does not touch its own mount, not even to stat.
+ * The device number comes from mountinfo: the daemon does not touch its own mount, not even to
+ * stat.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -63,8 +64,10 @@ int uvm_bdi_tune(const char *mountpoint, struct uvm_error *err)
     for (size_t i = 0; i < sizeof(knobs) / sizeof(knobs[0]); i++) {
         int rc = set_knob(major, minor, knobs[i].name, knobs[i].value);
         if (rc && rc != knobs[i].old_kernel && !worst)
-            worst = uvm_fail(err, rc, "/sys/class/bdi/%u:%u/%s cannot be set (%s): clients run with "
-                             "the kernel's default", major, minor, knobs[i].name, strerror(-rc));
+            worst = uvm_fail(err, rc,
+                             "/sys/class/bdi/%u:%u/%s cannot be set (%s): clients run with "
+                             "the kernel's default",
+                             major, minor, knobs[i].name, strerror(-rc));
     }
     return worst;
 }

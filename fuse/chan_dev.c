@@ -4,10 +4,11 @@
  * until there are none.
  *
  * A request is read into a buffer of a fixed pool. Most requests are answered before the next is
- * read and use the loop's buffer again; a WRITE that must wait keeps it. When the pool is used up the
- * loops stop reading until a WRITE ends, which needs page-out and nothing of FUSE. The last buffers
- * are for writes that the kernel drives: while the revoker waits for such a write, no number of
- * waiting write(2) calls may keep it from being read; those copy their payload aside instead.
+ * read and use the loop's buffer again; a WRITE that must wait keeps it. When the pool is used up
+ * the loops stop reading until a WRITE ends, which needs page-out and nothing of FUSE. The last
+ * buffers are for writes that the kernel drives: while the revoker waits for such a write, no
+ * number of waiting write(2) calls may keep it from being read; those copy their payload aside
+ * instead.
  */
 #include "channel.h"
 
@@ -23,11 +24,12 @@
 #include "../daemon/lock.h"
 #include "../daemon/log.h"
 
-#define PAYLOADS        6 /* buffers besides one a loop: a bound on memory, 1 MiB each */
-#define PAYLOADS_URGENT 3 /* of these, only for writes that the kernel drives */
+#define PAYLOADS        6  /* buffers besides one a loop: a bound on memory, 1 MiB each */
+#define PAYLOADS_URGENT 3  /* of these, only for writes that the kernel drives */
 #define BATCH           16 /* requests before the loop looks at its other work */
 
-/* libfuse reads up to this much: 256 pages of payload and a page of headers (FUSE_MAX_MAX_PAGES). */
+/* libfuse reads up to this much: 256 pages of payload and a page of headers (FUSE_MAX_MAX_PAGES).
+ */
 #define PAYLOAD_SIZE (256u * 4096 + 4096)
 
 struct uvm_payload {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Reading and writing files. A READ that can be served at once takes nothing from the heap; one that
- * must wait, and a WRITE that must wait for long, carry on in a request of their own.
+ * Reading and writing files. A READ that can be served at once takes nothing from the heap; one
+ * that must wait, and a WRITE that must wait for long, carry on in a request of their own.
  *
- * A READ's bytes go through the loop's own buffer: they are copied there and replied in one step, so
- * the buffer is free again whenever the loop turns to something else.
+ * A READ's bytes go through the loop's own buffer: they are copied there and replied in one step,
+ * so the buffer is free again whenever the loop turns to something else.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +20,7 @@ struct file_io {
     fuse_req_t req;
     struct uvm_inode *inode; /* the kernel's look-up keeps it: it waits for the reply */
     struct uvm_payload *payload;
-    bool kernel;             /* write: the kernel writes back, no time or size is news */
+    bool kernel; /* write: the kernel writes back, no time or size is news */
 };
 
 void uvm_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -40,7 +40,8 @@ void uvm_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 void uvm_op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
-    /* Anonymous memory has nothing to wait for: what the kernel held has just been written to us. */
+    /* Anonymous memory has nothing to wait for: what the kernel held has just been written to us.
+     */
     struct uvm_inode *inode = uvm_inode_find(ino);
     fuse_reply_err(req, inode ? -uvm_inode_flush(inode) : ENOENT);
 }

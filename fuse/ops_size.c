@@ -59,8 +59,8 @@ static void zero_part(struct size_op *op, uint64_t from, uint64_t to)
 
 static void size_op_step(struct size_op *op)
 {
-    uint64_t head = MIN(uvm_round_page(op->from), op->to);     /* first whole page, or the end */
-    uint64_t tail = op->to & ~(uint64_t)UVM_PAGE_MASK;         /* end of the last whole page */
+    uint64_t head = MIN(uvm_round_page(op->from), op->to); /* first whole page, or the end */
+    uint64_t tail = op->to & ~(uint64_t)UVM_PAGE_MASK;     /* end of the last whole page */
 
     switch (op->step) {
     case ZERO_HEAD:
@@ -105,15 +105,11 @@ static struct size_op *size_op_new(fuse_req_t req, fuse_ino_t ino)
     return op;
 }
 
-static void reply_setattr(fuse_req_t req, struct uvm_inode *inode, const struct stat *attr, int to_set)
+static void reply_setattr(fuse_req_t req, struct uvm_inode *inode, const struct stat *attr,
+                          int to_set)
 {
     struct stat st;
-    int rc = 0;
-
-    if (to_set)
-        rc = uvm_inode_setattr(inode, attr, to_set, &st);
-    else
-        uvm_inode_stat(inode, &st);
+    int rc = uvm_inode_setattr(inode, attr, to_set, &st);
     if (rc)
         fuse_reply_err(req, -rc);
     else

@@ -2,6 +2,7 @@
 #include "session.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -10,6 +11,7 @@
 #include "../daemon/log.h"
 #include "../daemon/loop.h"
 #include "../daemon/pager/pagermap.h"
+#include "../daemon/util.h"
 #include "channel.h"
 #include "ops.h"
 #include "ops_file.h"
@@ -93,30 +95,51 @@ static const struct fuse_lowlevel_ops ops = {
     .lseek = uvm_op_lseek,
 };
 
+/*
+ * Mount by mount(2) on a descriptor of our own, not through libfuse: the errors have names, and the
+ * descriptor is one that can outlive the process. => the descriptor, or -errno
+ */
+static int mount_device(const struct uvm_session_config *cfg, struct uvm_error *err)
+{
+    CLEANUP_CLOSE int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+    char options[128];
+
+    if (fd < 0 && errno == ENOENT)
+        return uvm_fail(err, -ENOENT, "/dev/fuse is missing: load the fuse module (modprobe fuse)");
+    if (fd < 0)
+        return uvm_fail(err, -errno, "/dev/fuse: %s: run as root, or allow the device to this user",
+                        strerror(errno));
+    snprintf(options, sizeof(options),
+             "fd=%d,rootmode=40000,user_id=%u,group_id=%u,default_permissions%s", fd, geteuid(),
+             getegid(), cfg->allow_other ? ",allow_other" : "");
+    if (mount("uvmd", cfg->mountpoint, "fuse.uvmd", MS_NOSUID | MS_NODEV, options)) {
+        int code = -errno;
+        return uvm_fail(err, code, "cannot mount on %s: %s%s", cfg->mountpoint, strerror(-code),
+                        code == -EPERM ? ": mounting needs CAP_SYS_ADMIN, run as root" : "");
+    }
+    session.mounted = true;
+    return UVM_TAKE_FD(fd);
+}
+
 static int make_session(const struct uvm_session_config *cfg, struct uvm_error *err)
 {
-    char options[128];
-    snprintf(options, sizeof(options), "fsname=uvmd,subtype=uvmd,default_permissions%s",
-             cfg->allow_other ? ",allow_other" : "");
-    char *argv[] = {"uvmd", "-o", options, NULL};
-    struct fuse_args args = FUSE_ARGS_INIT(3, argv);
+    char *argv[] = {"uvmd", NULL};
+    struct fuse_args args = FUSE_ARGS_INIT(1, argv);
+    char name[32];
 
     session.se = fuse_session_new(&args, &ops, sizeof(ops), NULL);
     fuse_opt_free_args(&args);
     if (!session.se)
         return uvm_fail(err, -ENOMEM, "libfuse refused the session");
-    if (fuse_session_mount(session.se, cfg->mountpoint)) {
-        int code = access("/dev/fuse", R_OK | W_OK) ? -errno : -EPERM;
-        fuse_session_destroy(session.se);
-        session.se = NULL;
-        if (code == -ENOENT)
-            return uvm_fail(err, code, "/dev/fuse is missing: load the fuse module (modprobe fuse)");
-        return uvm_fail(err, code,
-                        "cannot mount on %s: %s; run as root, or allow /dev/fuse and install "
-                        "fusermount3",
-                        cfg->mountpoint, strerror(-code));
+    int fd = mount_device(cfg, err);
+    if (fd < 0)
+        return fd;
+    /* libfuse takes over a descriptor that is mounted already when it is named like this. */
+    snprintf(name, sizeof(name), "/dev/fd/%d", fd);
+    if (fuse_session_mount(session.se, name)) {
+        close(fd);
+        return uvm_fail(err, -EINVAL, "libfuse refused the descriptor of the mount");
     }
-    session.mounted = true;
     return 0;
 }
 

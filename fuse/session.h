@@ -3,7 +3,8 @@
  * The FUSE session: mount, hand requests to the loops through a channel, unmount.
  *
  *      kernel --> channel (dev: /dev/fuse; others can join) --> libfuse --> ops_*.c --> reply
- *                 on the loops' threads                         (decode)               from any thread
+ *                 on the loops' threads                         (decode)               from any
+ * thread
  */
 #ifndef UVMD_FUSE_SESSION_H
 #define UVMD_FUSE_SESSION_H
@@ -16,8 +17,8 @@
 struct uvm_session_config {
     const char *mountpoint; /* absolute */
     bool allow_other;
-    unsigned threads;  /* loop threads */
-    bool pin;          /* a loop per CPU, pinned */
+    unsigned threads;    /* loop threads */
+    bool pin;            /* a loop per CPU, pinned */
     void (*ended)(void); /* the kernel has ended the session; on a loop's thread */
 };
 

@@ -20,11 +20,12 @@
  * Transactions and locks
  *  - Every operation that changes the tree is one transaction, from uvm_tree_begin() to
  *    uvm_tree_commit() and uvm_tree_end(). There is one at a time: begin takes the tree lock
- *    (UVM_LR_TREE, the lowest rank) and then LMDB's own writer mutex, end drops both. The tree lock
- * is kept past the commit, so that what was committed reaches the in-core inodes before the next
- *    transaction looks at them.
- *  - So: tree lock, LMDB's writer mutex, then inode locks. A thread that holds an inode lock never
- * begins a transaction; it lets go, and writes the newest attributes once it has the tree.
+ *    (UVM_LR_TREE, the lowest rank) and then LMDB's own writer mutex; commit drops the mutex, end
+ *    the lock. So what was committed reaches the in-core inodes before the next transaction
+ *    looks at them.
+ *  - The order is: tree lock, LMDB's writer mutex, inode locks. A thread that holds an inode lock
+ *    never begins a transaction; it lets go, and writes the newest attributes once it has the
+ *    tree.
  *  - Readers take no lock: they see the last commit. A reader is short and never outlives a call
  *    of this header. Those that accept a transaction read what it has changed so far; with NULL
  *    they read the last commit.

@@ -6,8 +6,8 @@
  *      put      none: the pagedaemon gathers dirty pages of any objects into swap clusters
  *      flush    free, deactivate; there is nothing to clean to
  *
- * The pages that a get names are the ones wanted; which neighbours come along was decided by whoever
- * made them BUSY (fault.c), because only pages in the object can be filled.
+ * The pages that a get names are the ones wanted; which neighbours come along was decided by
+ * whoever made them BUSY (fault.c), because only pages in the object can be filled.
  */
 #include <assert.h>
 #include <errno.h>

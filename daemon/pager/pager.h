@@ -4,7 +4,8 @@
  *
  *      fault / pagedaemon / flush
  *               |
- *      uvm_pager_put, uvm_mk_pcluster, uvm_pager_dropcluster, uvm_shareprot     (pager.c, cluster.c)
+ *      uvm_pager_put, uvm_mk_pcluster, uvm_pager_dropcluster, uvm_shareprot     (pager.c,
+ * cluster.c)
  *               |
  *      aobj           vnode          device                                      (the vector)
  *               |
@@ -118,13 +119,14 @@ struct uvm_pagerops {
     /* pgo_reference: one reference more. => object not locked, caller holds one */
     void (*pgo_reference)(struct uvm_object *uobj);
 
-    /* pgo_detach: one reference less; the last one ends the object, at once or, when pages are busy,
-     * when the last of them is released. => object not locked */
+    /* pgo_detach: one reference less; the last one ends the object, at once or, when pages are
+     * busy, when the last of them is released. => object not locked */
     void (*pgo_detach)(struct uvm_object *uobj);
 
-    /* pgo_fault: replaces get where pages are not arena pages (device). => object locked, unlocked on
-     * return; VM_PAGER_OK, ERROR or REFAULT */
-    int (*pgo_fault)(struct uvm_object *uobj, uint32_t pgno, uint32_t npages, int prot, void **ret_kva);
+    /* pgo_fault: replaces get where pages are not arena pages (device). => object locked, unlocked
+     * on return; VM_PAGER_OK, ERROR or REFAULT */
+    int (*pgo_fault)(struct uvm_object *uobj, uint32_t pgno, uint32_t npages, int prot,
+                     void **ret_kva);
 
     /*
      * pgo_flush: clean, deactivate or free the pages of [start, stop).
@@ -141,8 +143,8 @@ struct uvm_pagerops {
      * => LOCKED: object locked on entry and exit. Fills pps[i] where it is NULL with the resident
      *    page, made BUSY, or a BUSY|FAKE page to be zero filled; *npages: how many it gave.
      *    VM_PAGER_OK when the centre page is among them, VM_PAGER_UNLOCK when it needs more
-     * => otherwise: object locked on entry, unlocked on return; req->pps holds BUSY|FAKE pages whose
-     *    bytes are on the backing store. VM_PAGER_PEND, and rundone/aiodone follow
+     * => otherwise: object locked on entry, unlocked on return; req->pps holds BUSY|FAKE pages
+     * whose bytes are on the backing store. VM_PAGER_PEND, and rundone/aiodone follow
      */
     int (*pgo_get)(struct uvm_object *uobj, struct uvm_getreq *req, uint32_t *npages,
                    uint32_t centre, int flags);
@@ -185,8 +187,8 @@ void uvm_pager_init(void);
  * uvm_mk_pcluster: gather dirty pages on both sides of a page into one cluster.
  *
  * => object locked; queues locked by this call; centre is BUSY and write-protected already
- * => lo, hi: what pgo_cluster allows; npps: room in pps. When the room is too small for hi - lo, the
- *    cluster is the centre alone
+ * => lo, hi: what pgo_cluster allows; npps: room in pps. When the room is too small for hi - lo,
+ * the cluster is the centre alone
  * => stops on each side at the first page that is absent, busy, wired, clean, or (without
  *    DOACTCLUST) not inactive
  * => members are BUSY and write-protected (one call a run); returns how many pages pps has, in
@@ -220,8 +222,8 @@ int uvm_pager_put(struct uvm_cluster *cl);
  */
 void uvm_pager_dropcluster(struct vm_page **pps, uint32_t npages, struct vm_page *pg, int flags);
 
-/* uvm_shareprot: set the protection of the resident pages of [start, stop). => object locked; a busy
- * page is left to its owner */
+/* uvm_shareprot: set the protection of the resident pages of [start, stop). => object locked; a
+ * busy page is left to its owner */
 void uvm_shareprot(struct uvm_object *uobj, uint32_t start, uint32_t stop, int prot);
 
 /*

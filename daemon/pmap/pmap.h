@@ -7,7 +7,8 @@
  * are holes. An "apage" is the number of a page of the arena: window * UVM_WINDOW_PAGES + index.
  *
  * Two implementations of one vector: the userfaultfd pmap, whose arena is a memfd registered for
- * MISSING and WP faults, and the soft pmap, plain memory with the same book-keeping, for unit tests.
+ * MISSING and WP faults, and the soft pmap, plain memory with the same book-keeping, for unit
+ * tests.
  *
  * Every call takes a range, because one system call may cost an inter-processor interrupt: a loop
  * of single-page calls is a bug.
@@ -49,7 +50,8 @@ struct pmap_fault {
 int pmap_init(enum pmap_kind kind, uint32_t nwindows, struct uvm_error *err);
 void pmap_fini(void);
 
-/* The descriptors: the arena's memfd; the userfaultfd to watch for faults (-1 with the soft pmap). */
+/* The descriptors: the arena's memfd; the userfaultfd to watch for faults (-1 with the soft pmap).
+ */
 int pmap_arena_fd(void);
 int pmap_fault_fd(void);
 
@@ -60,7 +62,8 @@ const char *pmap_features(void);
  * pmap_enter: install pages that are absent, with the given bytes and protection.
  *
  * => n pages from apage on; src: n pages of bytes, any alignment, not in the arena
- * => prot: UVM_PROT_READ installs write-protected and not modified, UVM_PROT_RW writable and modified
+ * => prot: UVM_PROT_READ installs write-protected and not modified, UVM_PROT_RW writable and
+ * modified
  * => a page that is there already (a stray fault's zeroes) is removed first and replaced
  * => wakes whoever sleeps on the pages
  * => 0; -ENOMEM: no memory in the host, then none of the range is installed
@@ -70,8 +73,8 @@ int pmap_enter(uint32_t apage, uint32_t n, const void *src, int prot);
 /* pmap_zero: the same with zeroes. */
 int pmap_zero(uint32_t apage, uint32_t n, int prot);
 
-/* pmap_page_protect: UVM_PROT_READ write-protects; UVM_PROT_RW makes writable and modified, and wakes;
- * UVM_PROT_NONE is pmap_remove. => pages are resident */
+/* pmap_page_protect: UVM_PROT_READ write-protects; UVM_PROT_RW makes writable and modified, and
+ * wakes; UVM_PROT_NONE is pmap_remove. => pages are resident */
 void pmap_page_protect(uint32_t apage, uint32_t n, int prot);
 
 /* pmap_remove: give the memory back; the pages are holes, not modified. */
@@ -117,7 +120,8 @@ void pmap_window_free(uint32_t window);
 uint32_t pmap_window_gen(uint32_t window);
 
 /* pmap_window_owner: the owner pointer given at alloc and which of its windows this is; NULL: free.
- * => a hint: it may change as soon as it is returned; the caller must re-check under the owner's lock */
+ * => a hint: it may change as soon as it is returned; the caller must re-check under the owner's
+ * lock */
 void *pmap_window_owner(uint32_t window, uint64_t *ret_id, uint32_t *ret_index);
 
 #endif

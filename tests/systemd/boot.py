@@ -32,6 +32,9 @@ CGROUPS = ("/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified", "/sys/fs/cgroup")
 UNIT = """\
 [Unit]
 Description=the test of uvmd's unit
+# systemd-run asks for it.
+Requires=dbus.socket
+After=dbus.socket
 SuccessAction=exit-force
 FailureAction=exit-force
 [Service]
@@ -71,6 +74,7 @@ class Machine:
         self.mounts = []
         self.cgroups = []
         self.container = None
+        self.name = f"uvmd-test-{os.getpid()}"
         self.dir = tempfile.mkdtemp(prefix="uvmd-systemd.", dir="/var/tmp")
         self.layers, self.root, self.out = (self.path(d) for d in ("layers", "root", "out"))
         for path in (self.layers, self.root, self.out):
@@ -109,7 +113,7 @@ class Machine:
         """A place for the container's control groups, where no systemd gives it one."""
         for top in CGROUPS:
             if os.path.exists(f"{top}/cgroup.procs"):
-                path = f"{top}/uvmd-test-{os.getpid()}"
+                path = f"{top}/{self.name}"
                 os.mkdir(path)
                 self.cgroups.append(path)
 
@@ -121,7 +125,7 @@ class Machine:
     def boot(self):
         """=> the container's exit status and what it printed"""
         command = ["systemd-nspawn", "--quiet", "-D", self.root, "--boot", "--register=no",
-                   "--machine", f"uvmd-test-{os.getpid()}", "--capability=all", "--link-journal=no",
+                   "--machine", self.name, "--capability=all", "--link-journal=no",
                    "--bind=/dev/fuse", "--bind=/dev/userfaultfd", f"--bind={self.out}:/uvmd-test",
                    "--system-call-filter=userfaultfd io_uring_setup io_uring_enter "
                    "io_uring_register", "--console=pipe"]

@@ -9,13 +9,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/loop.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "daemon/ledger.h"
@@ -317,6 +321,61 @@ START_TEST(test_file_size_limit)
 }
 END_TEST
 
+/* From here on this process's fallocate() fails so. */
+static void break_fallocate(int error)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_fallocate, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog prog = {.len = 4, .filter = code};
+
+    ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog), 0);
+}
+
+/* A file system without fallocate: zeroes are written, and only where there is nothing. */
+START_TEST(test_no_fallocate)
+{
+    char now[5];
+
+    added();
+    again();
+    CLEANUP_CLOSE int fd = open(spec.path, O_RDWR);
+    ck_assert_int_eq(pwrite(fd, "data", 5, 5 * UVM_PAGE_SIZE + 100), 5);
+    ck_assert_int_eq(fsync(fd), 0);
+    ck_assert_int_eq(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, MIB, MIB / 2), 0);
+    break_fallocate(EOPNOTSUPP);
+    spec.size = 3 * MIB + 3 * UVM_PAGE_SIZE;
+    added();
+    ck_assert_int_eq(file_stat().st_size, spec.size);
+    ck_assert_int_ge(file_stat().st_blocks * 512, spec.size);
+    ck_assert_int_eq(pread(fd, now, sizeof(now), 5 * UVM_PAGE_SIZE + 100), sizeof(now));
+    ck_assert_mem_eq(now, "data", 5);
+    again();
+    ck_assert_int_eq(unlink(spec.path), 0);
+    added();
+    ck_assert_int_ge(file_stat().st_blocks * 512, spec.size);
+}
+END_TEST
+
+/* The disk fills up while the file is being allocated. */
+START_TEST(test_fallocate_fails)
+{
+    added();
+    again();
+    break_fallocate(ENOSPC);
+    spec.size = 3 * MIB;
+    refused(-ENOSPC, "does not fit");
+    ck_assert_int_eq(file_stat().st_size, 2 * MIB);
+    ck_assert_int_eq(unlink(spec.path), 0);
+    refused(-ENOSPC, "does not fit");
+    ck_assert(!exists());
+}
+END_TEST
+
 /* A file system of a kind on dir/mnt, seen by nobody else. => false: not allowed here */
 static bool private_mount(const char *type, const char *options)
 {
@@ -437,6 +496,8 @@ static Suite *dev_suite(void)
     tcase_add_test(tc, test_locked);
     tcase_add_test(tc, test_too_many);
     tcase_add_test(tc, test_file_size_limit);
+    tcase_add_test(tc, test_no_fallocate);
+    tcase_add_test(tc, test_fallocate_fails);
     tcase_add_test(tc, test_disk_full);
     tcase_add_test(tc, test_no_direct_io);
     tcase_add_test(tc, test_block_device);
