@@ -125,6 +125,20 @@ bool uvm_pagealloc(uint32_t n, struct vm_pagelist *list, int flags, struct uvm_p
     return got;
 }
 
+bool uvm_pagewait_cancel(struct uvm_pagewait *wait)
+{
+    struct uvm_pagewait *w;
+
+    UVM_LOCK_SCOPE(&pm.free_lock);
+    TAILQ_FOREACH (w, &pm.waiters, link) {
+        if (w == wait) {
+            TAILQ_REMOVE(&pm.waiters, wait, link);
+            return true;
+        }
+    }
+    return false;
+}
+
 void uvm_pageput(struct vm_pagelist *list)
 {
     struct vm_page *pg;

@@ -111,6 +111,10 @@ void uvm_page_set_kick(void (*kick)(void));
  */
 bool uvm_pagealloc(uint32_t n, struct vm_pagelist *list, int flags, struct uvm_pagewait *wait);
 
+/* uvm_pagewait_cancel: stop waiting. => true: work.fn will not run; false: the pages are on their
+ * way */
+bool uvm_pagewait_cancel(struct uvm_pagewait *wait);
+
 /* uvm_pageput: pages in hand become free; hands them to waiters. => locks: free list, inside */
 void uvm_pageput(struct vm_pagelist *list);
 void uvm_pageput_one(struct vm_page *pg);

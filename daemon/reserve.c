@@ -89,6 +89,20 @@ enum uvm_reserve_result uvm_reserve(uint32_t n, struct uvm_reservewait *wait)
     return UVM_RESERVE_PARKED;
 }
 
+bool uvm_reserve_cancel(struct uvm_reservewait *wait)
+{
+    struct uvm_reservewait *w;
+
+    UVM_LOCK_SCOPE(&rsv.lock);
+    TAILQ_FOREACH (w, &rsv.parked, link) {
+        if (w == wait) {
+            TAILQ_REMOVE(&rsv.parked, wait, link);
+            return true;
+        }
+    }
+    return false;
+}
+
 bool uvm_reserve_force(uint32_t n)
 {
     uint64_t max = reserve_max();

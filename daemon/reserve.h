@@ -57,6 +57,10 @@ void uvm_reserve_set_reclaim(void (*reclaim)(void));
  */
 enum uvm_reserve_result uvm_reserve(uint32_t n, struct uvm_reservewait *wait);
 
+/* uvm_reserve_cancel: stop being parked. => true: work.fn will not run; false: the answer is on its
+ * way */
+bool uvm_reserve_cancel(struct uvm_reservewait *wait);
+
 /* uvm_reserve_force: as uvm_reserve, but from the emergency reserve if need be. => false: that too
  * is used up */
 bool uvm_reserve_force(uint32_t n);

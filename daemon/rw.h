@@ -58,6 +58,14 @@ void uvm_read(struct uvm_rw *rw);
 void uvm_write(struct uvm_rw *rw);
 
 /*
+ * uvm_write_cancel: end a write that waits for a page or a reservation, with -EINTR.
+ *
+ * => on rw->loop's thread, before done; does nothing when the write waits for something that comes
+ *    by itself
+ */
+void uvm_write_cancel(struct uvm_rw *rw);
+
+/*
  * uvm_allocate: reserve every EMPTY page of [pgno, pgno + npages), as fallocate does.
  *
  * => 0; -ENOSPC: nothing has changed; -ENOMEM: a part has its reservation

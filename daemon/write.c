@@ -259,3 +259,9 @@ void uvm_write_run(struct uvm_rw *rw)
     }
     uvm_rw_finish(rw, 0);
 }
+
+void uvm_write_cancel(struct uvm_rw *rw)
+{
+    if (uvm_pagewait_cancel(&rw->pagewait) || uvm_reserve_cancel(&rw->reservewait))
+        uvm_rw_finish(rw, -EINTR);
+}

@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "../daemon/revoker.h"
@@ -21,6 +22,11 @@ struct file_io {
     struct uvm_inode *inode; /* the kernel's look-up keeps it: it waits for the reply */
     struct uvm_payload *payload;
     bool kernel; /* write: the kernel writes back, no time or size is news */
+    bool *ended; /* set when the request ends while it is being started */
+    /* A write(2) that waits can be interrupted; on the loop's thread unless it says otherwise. */
+    struct uvm_work cancel;
+    _Atomic bool cancelling; /* cancel is posted, by any thread; it frees the request then */
+    bool done;
 };
 
 void uvm_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -61,6 +67,9 @@ static struct file_io *file_io_new(fuse_req_t req, fuse_ino_t ino)
     io->inode = inode;
     io->payload = NULL;
     io->kernel = false;
+    io->ended = NULL;
+    io->cancelling = false;
+    io->done = false;
     io->rw.uobj = uobj;
     io->rw.loop = uvm_loop_self();
     io->rw.flags = 0;
@@ -104,22 +113,68 @@ void uvm_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct 
     uvm_read(&io->rw);
 }
 
+/* The kernel says that nobody waits for the answer any more. => any thread, under the request's
+ * lock */
+static void write_interrupted(fuse_req_t req, void *data)
+{
+    struct file_io *io = data;
+    if (!atomic_exchange(&io->cancelling, true))
+        uvm_loop_post(io->rw.loop, &io->cancel);
+}
+
+static void write_cancel(struct uvm_work *work)
+{
+    struct file_io *io = UVM_CONTAINER_OF(work, struct file_io, cancel);
+    bool done = io->done;
+
+    io->cancelling = false;
+    if (done)
+        free(io);
+    else
+        uvm_write_cancel(&io->rw);
+}
+
+static void write_reply(struct file_io *io, int error)
+{
+    /* A write that ran out of room in the middle has written what came before. */
+    size_t written = error ? io->rw.at : io->rw.len;
+
+    if (written)
+        uvm_inode_wrote(io->inode, io->kernel ? 0 : io->rw.off + written, false);
+    if (error && (io->kernel || !written))
+        fuse_reply_err(io->req, -error);
+    else
+        fuse_reply_write(io->req, written);
+}
+
 static void write_done(struct uvm_rw *rw, int error)
 {
     struct file_io *io = UVM_CONTAINER_OF(rw, struct file_io, rw);
 
-    uvm_payload_release(io->payload);
-    /* A write that ran out of room in the middle has written what came before. */
-    size_t written = error ? rw->at : rw->len;
-    if (written)
-        uvm_inode_wrote(io->inode, io->kernel ? 0 : rw->off + written, false);
-    if (written && !io->kernel)
-        fuse_reply_write(io->req, written);
-    else if (error)
-        fuse_reply_err(io->req, -error);
+    if (io->ended)
+        *io->ended = true;
     else
-        fuse_reply_write(io->req, written);
-    free(io);
+        fuse_req_interrupt_func(io->req, NULL, NULL); /* from here on nobody posts the cancel */
+    uvm_payload_release(io->payload);
+    write_reply(io, error);
+    io->done = true;
+    if (!io->cancelling)
+        free(io);
+}
+
+/* Start the write, and be ready for an interruption if it has to wait. */
+static void write_start(struct file_io *io)
+{
+    bool ended = false;
+
+    io->ended = &ended;
+    uvm_write(&io->rw);
+    if (ended)
+        return;
+    io->ended = NULL;
+    io->cancel.fn = write_cancel;
+    if (!io->kernel)
+        fuse_req_interrupt_func(io->req, write_interrupted, io);
 }
 
 void uvm_op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
@@ -150,5 +205,5 @@ void uvm_op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, 
     if (io->kernel)
         io->rw.flags |= UVM_RW_FORCE;
     io->rw.done = write_done;
-    uvm_write(&io->rw);
+    write_start(io);
 }

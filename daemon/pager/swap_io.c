@@ -43,6 +43,7 @@ static void start(struct uvm_swapdevice *dev, struct uvm_swapio *sio, uint32_t a
 static struct uvm_swapdevice *begin(struct uvm_swapio *sio, struct uvm_loop *loop, bool write)
 {
     assert(sio->nslots && sio->nslots <= UVM_CLUSTER_PAGES);
+    assert(!((uintptr_t)sio->buf & UVM_PAGE_MASK)); /* O_DIRECT */
     sio->loop = loop;
     sio->write = write;
     sio->error = 0;

@@ -7,7 +7,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -85,8 +87,9 @@ static int fill_holes(int fd, uint64_t size)
         if (data < 0 && errno != ENXIO)
             return -errno;
         uint64_t to = data < 0 || (uint64_t)data > size ? size : (uint64_t)data;
-        /* A hole that starts within a page has data before it in that page: keep those. */
+        /* A page that has some data is kept; a file of ours has none that is not whole. */
         from = uvm_round_page(from);
+        to &= ~(uint64_t)UVM_PAGE_MASK;
         int rc = write_zeroes(fd, zeroes, from, to);
         if (rc)
             return rc;
@@ -105,6 +108,18 @@ static int allocate(int fd, uint64_t size)
     return rc == -EOPNOTSUPP ? fill_holes(fd, size) : rc;
 }
 
+/* A file system that never writes in place (btrfs) would need room for every page-out again. It can
+ * be told only while the file is empty; one that does not know the flag does not need it. */
+static void forbid_copies(int fd)
+{
+    int flags;
+
+    if (ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0)
+        return;
+    flags |= FS_NOCOW_FL;
+    (void)ioctl(fd, FS_IOC_SETFLAGS, &flags);
+}
+
 int uvm_swapspace_set(int fd, const char *path, uint64_t size, struct uvm_error *err)
 {
     struct stat st;
@@ -114,6 +129,8 @@ int uvm_swapspace_set(int fd, const char *path, uint64_t size, struct uvm_error 
     int rc = check_room(fd, path, &st, size, err);
     if (rc)
         return rc;
+    if (!st.st_size)
+        forbid_copies(fd);
     if ((uint64_t)st.st_size > size && ftruncate(fd, (off_t)size) < 0)
         rc = -errno;
     if (!rc)
@@ -123,7 +140,7 @@ int uvm_swapspace_set(int fd, const char *path, uint64_t size, struct uvm_error 
     if ((uint64_t)st.st_size < size && ftruncate(fd, st.st_size) < 0)
         log_warning("%s: cannot take it back to its old length: %s", path, strerror(errno));
     if (rc == -ENOSPC || rc == -EDQUOT)
-        return no_space(path, size, fd, err);
+        return no_space(path, size - MIN(size, (uint64_t)st.st_blocks * 512), fd, err);
     if (rc == -ETXTBSY || rc == -EBUSY)
         return uvm_fail(err, -EBUSY, "%s: is in use by the kernel (swapoff it first)", path);
     return uvm_fail(err, rc, "%s: cannot allocate its disk blocks: %s", path, strerror(-rc));

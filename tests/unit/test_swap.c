@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "daemon/ledger.h"
@@ -229,6 +230,50 @@ START_TEST(test_bad)
     ck_assert_uint_eq(info.inuse, DEV_SLOTS - 2);
     ck_assert_uint_eq(info.npages, DEV_SLOTS);
     ck_assert(!info.block);
+}
+END_TEST
+
+#define THREADS 4
+
+static unsigned clashes[THREADS];
+
+/* Take and give runs; what one has nobody else has. */
+static void *hammer(void *arg)
+{
+    unsigned me = (unsigned)(uintptr_t)arg;
+    uint64_t id = me + 1;
+
+    for (unsigned i = 0; i < 3000; i++) {
+        uint32_t n = 1 + (i * 37 + me * 11) % 200;
+        uint32_t slot = uvm_swap_alloc(&n, true);
+        if (!slot)
+            continue;
+        for (uint32_t s = slot; s < slot + n; s++) {
+            clashes[me] += uvm_ledger_slot(s)->object != 0;
+            uvm_ledger_slot_set(s, id, i, 0);
+        }
+        for (uint32_t s = slot; s < slot + n; s++)
+            clashes[me] += uvm_ledger_slot(s)->object != id;
+        uvm_swap_free(slot, n / 2 ? n / 2 : 1);
+        if (n > 1)
+            uvm_swap_free(slot + n / 2, n - n / 2);
+    }
+    return NULL;
+}
+
+START_TEST(test_threads)
+{
+    pthread_t thread[THREADS];
+
+    add('a', 0);
+    add('b', 0);
+    for (unsigned i = 0; i < THREADS; i++)
+        ck_assert_int_eq(pthread_create(&thread[i], NULL, hammer, (void *)(uintptr_t)i), 0);
+    for (unsigned i = 0; i < THREADS; i++)
+        ck_assert_int_eq(pthread_join(thread[i], NULL), 0);
+    for (unsigned i = 0; i < THREADS; i++)
+        ck_assert_uint_eq(clashes[i], 0);
+    ck_assert_uint_eq(uvm_stat_get(swpginuse), 0);
 }
 END_TEST
 
@@ -526,6 +571,7 @@ static Suite *swap_suite(void)
     tcase_add_test(tc, test_priorities);
     tcase_add_test(tc, test_size_before_priority);
     tcase_add_test(tc, test_bad);
+    tcase_add_test(tc, test_threads);
     tcase_add_test(tc, test_round_trip);
     tcase_add_test(tc, test_no_overlap);
     tcase_add_test(tc, test_corruption_on_disk);
