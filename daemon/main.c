@@ -100,7 +100,6 @@ static int memory_up(const struct uvm_config *cfg, struct uvm_error *err)
     if ((rc = uvm_pagermap_init(err)))
         return rc;
     uvm_pager_init();
-    uvmpd_tune();
     return 0;
 }
 
@@ -115,6 +114,7 @@ static int swap_up(const struct uvm_config *cfg, struct uvm_error *err)
             return rc;
         }
     }
+    uvmpd_tune(); /* with swap, it is known what can be promised */
     return 0;
 }
 

@@ -167,10 +167,11 @@ void uvm_pageput_one(struct vm_page *pg)
     uvm_pageput(&one);
 }
 
-bool uvm_page_waiters(void)
+uint32_t uvm_page_wanted(void)
 {
     UVM_LOCK_SCOPE(&pm.free_lock);
-    return !TAILQ_EMPTY(&pm.waiters);
+    struct uvm_pagewait *wait = TAILQ_FIRST(&pm.waiters);
+    return wait ? wait->npages + UVM_PAGE_RESERVE : 0;
 }
 
 void page_assert(const struct vm_page *pg)

@@ -59,9 +59,11 @@ static void uvmpd_post(void)
         uvm_loop_post(pd.loop, &pd.work);
 }
 
+/* How many pages are short of the target, which is at least what the first waiter needs. */
 static uint64_t shortage(void)
 {
-    uint64_t have = uvm_stat_get(free) + uvm_stat_get(paging), want = uvm_stat_get(freetarg);
+    uint64_t have = uvm_stat_get(free) + uvm_stat_get(paging), wanted = uvm_page_wanted();
+    uint64_t want = MAX(uvm_stat_get(freetarg), wanted);
     return have < want ? want - have : 0;
 }
 
@@ -291,7 +293,7 @@ static void uvmpd_run(struct uvm_work *work)
         progress = pd.nclean + pd.ndirty > 0 && !pd.mapfull;
     }
     /* Nothing in flight whose end would wake us, nothing freed, and somebody waits. */
-    set_retry(shortage() && !pd.busy && uvm_page_waiters());
+    set_retry(shortage() && !pd.busy && uvm_page_wanted());
 }
 
 int uvmpd_start(struct uvm_error *err)

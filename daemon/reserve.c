@@ -24,11 +24,6 @@ void uvm_reserve_init(void)
     uvm_stat_set(reserved, 0);
 }
 
-void uvm_reserve_set_memory(uint64_t npages)
-{
-    rsv.memory = npages;
-}
-
 void uvm_reserve_set_reclaim(void (*reclaim)(void))
 {
     rsv.reclaim = reclaim;
@@ -41,6 +36,12 @@ static uint64_t reserve_max(void)
     uint64_t max = rsv.memory + (swap > bad ? swap - bad : 0);
     uvm_stat_set(reservemax, max);
     return max;
+}
+
+void uvm_reserve_set_memory(uint64_t npages)
+{
+    rsv.memory = npages;
+    (void)reserve_max();
 }
 
 static bool overlaps(uint64_t obj_a, uint32_t a, uint32_t na, uint64_t obj_b, uint32_t b,
