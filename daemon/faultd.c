@@ -55,7 +55,7 @@ static void stray_faulted(struct uvm_fault *fault, int error)
     struct stray *stray = fault->arg;
 
     if (error) {
-        /* The reader finds the page on swap again when it checks, and gets the error then. */
+        /* The reader's copy is void with this; it looks again, and meets the error itself. */
         pmap_stray(stray->pf.apage);
         stray->uobj->pgops->pgo_detach(stray->uobj);
         free(stray);

@@ -51,13 +51,16 @@ void uvm_revoker_reclaim(void)
     wake();
 }
 
-void uvm_revoker_range(uint64_t object, uint32_t pgno, uint32_t npages)
+bool uvm_revoker_range(uint64_t object, uint32_t pgno, uint32_t npages)
 {
     pthread_mutex_lock(&rv.lock);
-    if (rv.nranges < RANGES_MAX)
+    bool room = rv.nranges < RANGES_MAX;
+    if (room)
         rv.ranges[rv.nranges++] = (struct range){object, pgno, npages};
     pthread_mutex_unlock(&rv.lock);
-    wake();
+    if (room)
+        wake();
+    return room;
 }
 
 static void revoke_ranges(void)
@@ -71,8 +74,12 @@ static void revoke_ranges(void)
     rv.nranges = 0;
     pthread_mutex_unlock(&rv.lock);
     for (unsigned i = 0; i < n; i++) {
-        if (!uvm_reserve_revoking(todo[i].object, todo[i].pgno, todo[i].npages))
+        if (!uvm_reserve_revoking(todo[i].object, todo[i].pgno, todo[i].npages)) {
+            /* Somebody is parked in it: answer them first, then come again. */
+            uvm_revoker_range(todo[i].object, todo[i].pgno, todo[i].npages);
+            uvm_revoker_reclaim();
             continue;
+        }
         rv.revoke(todo[i].object, uvm_ptoa(todo[i].pgno), uvm_ptoa(todo[i].npages));
         uvm_reserve_revoking(0, 0, 0);
         uvm_stat_inc(revokes);

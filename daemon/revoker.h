@@ -14,6 +14,7 @@
 #ifndef UVMD_REVOKER_H
 #define UVMD_REVOKER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "error.h"
@@ -29,8 +30,8 @@ void uvm_revoker_stop(void);
 /* uvm_revoker_reclaim: take delivered clean holes back. => any thread, any lock, does not block */
 void uvm_revoker_reclaim(void);
 
-/* uvm_revoker_range: revoke a range of zeroes that was served without a reservation. => any thread,
- * no failure: if the queue is full the range is dropped (it costs at most a late ENOSPC) */
-void uvm_revoker_range(uint64_t object, uint32_t pgno, uint32_t npages);
+/* uvm_revoker_range: revoke a range of zeroes that is being served without a reservation. => any
+ * thread; false: too many are waiting already, the zeroes must not be served */
+bool uvm_revoker_range(uint64_t object, uint32_t pgno, uint32_t npages);
 
 #endif

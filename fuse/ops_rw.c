@@ -76,19 +76,26 @@ static struct file_io *file_io_new(fuse_req_t req, fuse_ino_t ino)
     return io;
 }
 
+/* Zeroes without a reservation are taken back as soon as they are out. => false: they may not go
+ * out */
+static bool revoke_after(const struct uvm_rw *rw)
+{
+    uint32_t first = (uint32_t)uvm_atop(rw->off);
+    uint32_t end = (uint32_t)uvm_atop(uvm_round_page(rw->off + rw->len));
+    return uvm_revoker_range(rw->uobj->id, first, end - first);
+}
+
 static void read_done(struct uvm_rw *rw, int error)
 {
     struct file_io *io = UVM_CONTAINER_OF(rw, struct file_io, rw);
 
+    if (!error && rw->unreserved && !revoke_after(rw))
+        error = -ENOSPC;
     if (error) {
         fuse_reply_err(io->req, -error);
     } else {
         uvm_inode_accessed(io->inode);
         fuse_reply_buf(io->req, rw->dst, rw->len);
-        if (rw->unreserved)
-            uvm_revoker_range(rw->uobj->id, (uint32_t)uvm_atop(rw->off),
-                              (uint32_t)uvm_atop(uvm_round_page(rw->off + rw->len)) -
-                                  (uint32_t)uvm_atop(rw->off));
     }
     free(io);
 }

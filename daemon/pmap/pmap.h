@@ -95,6 +95,7 @@ void pmap_wake(uint32_t apage, uint32_t n);
  *
  * => the page is not resident: its window is free, or the owner is locked and the page not busy
  * => the zeroes go when the window changes hands, or when the page is entered
+ * => the window's generation goes up first, so that whoever copies the zeroes throws the copy away
  * => locks: arena, taken inside
  */
 void pmap_stray(uint32_t apage);

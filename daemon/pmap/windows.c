@@ -79,8 +79,13 @@ static void sweep(uint32_t window, struct window *w)
 
 void pmap_stray(uint32_t apage)
 {
+    uint32_t window = apage / UVM_WINDOW_PAGES;
+    struct window *w = &windows.table[window];
+
     UVM_LOCK_SCOPE(&windows.lock);
-    windows.table[apage / UVM_WINDOW_PAGES].stray = true;
+    uint32_t gen = 1 + atomic_fetch_add_explicit(&w->gen, 1, memory_order_release);
+    uvm_ledger_window_set(window, w->id, w->index, gen);
+    w->stray = true;
     if (pmap_zero(apage, 1, UVM_PROT_READ))
         pmap_wake(apage, 1); /* no memory: whoever sleeps tries again */
 }
@@ -110,6 +115,8 @@ void pmap_windows_release(uint32_t window)
 
     uint32_t gen = 1 + atomic_fetch_add_explicit(&w->gen, 1, memory_order_release);
     w->owner = NULL;
+    w->id = 0;
+    w->index = 0;
     uvm_ledger_window_set(window, 0, 0, gen);
     windows.freed[windows.nfreed++] = window;
 }

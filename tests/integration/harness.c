@@ -80,7 +80,7 @@ void mount_prepare(struct mount *m, const struct mount_opts *opts)
     must_msg(mkdtemp(m->dir), "%s: %s", m->dir, strerror(errno));
     must_sys(chmod(m->dir, 0755));
     snprintf(m->mountpoint, PATH_MAX, "%s/mnt", m->dir);
-    snprintf(m->anon, PATH_MAX, "%s/%s", m->mountpoint, on ? "" : "anon");
+    snprintf(m->anon, PATH_MAX, "%s/mnt%s", m->dir, on ? "" : "/anon");
     snprintf(m->socket, PATH_MAX, "%s/sock", m->dir);
     snprintf(m->state, PATH_MAX, "%s/state", m->dir);
     snprintf(m->swap, PATH_MAX, "%s/swap", m->dir);

@@ -52,6 +52,13 @@ static uint64_t store_until_full(const char *path, uint64_t seed, uint64_t npage
     return n;
 }
 
+static uint64_t total_pages(const struct mount *m)
+{
+    struct statvfs st;
+    must_sys(statvfs(m->anon, &st));
+    return st.f_blocks * st.f_frsize / PAGE;
+}
+
 static uint64_t free_pages(const struct mount *m)
 {
     struct statvfs st;
@@ -69,11 +76,9 @@ static void check_file(const char *path, uint64_t seed, uint64_t npages)
 static void by_write(struct mount *m)
 {
     char path[PATH_MAX], other[PATH_MAX], more[PATH_MAX];
-    struct statvfs st;
+    uint64_t total = total_pages(m), before = free_pages(m);
 
     mount_path(m, path, "full");
-    must_sys(statvfs(m->anon, &st));
-    uint64_t total = st.f_blocks * st.f_frsize / PAGE, before = free_pages(m);
     must_int(total, ==, mount_counter(m, "reservemax"));
     must_int(before, ==, total);
 
@@ -117,7 +122,7 @@ static void by_write(struct mount *m)
 static void by_mapping(struct mount *m)
 {
     char path[PATH_MAX], other[PATH_MAX];
-    uint64_t total = mount_counter(m, "reservemax");
+    uint64_t total = total_pages(m);
 
     mount_path(m, path, "full");
     mount_path(m, other, "other");
@@ -147,7 +152,7 @@ static void by_mapping(struct mount *m)
 static void read_holes(struct mount *m)
 {
     char path[PATH_MAX], full[PATH_MAX], page[PAGE];
-    uint64_t total = mount_counter(m, "reservemax"), npages = 4 * total, word;
+    uint64_t total = total_pages(m), npages = 4 * total, word;
     int fd = file_open(mount_path(m, path, "holes"), O_RDWR | O_CREAT);
 
     must_sys(ftruncate(fd, (off_t)(npages * PAGE)));

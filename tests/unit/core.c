@@ -58,7 +58,7 @@ void core_down(void)
     ck_assert_uint_eq(uvm_stat_get(swpginuse), 0);
     ck_assert_uint_eq(uvm_stat_get(swpgonly), 0);
     ck_assert_uint_eq(uvm_pagermap_free_pages(), UVM_PAGERMAP_PAGES);
-    ck_assert(!uvm_page_waiters());
+    ck_assert(!uvm_page_wanted());
     ck_assert(!uvm_reserve_parked());
     for (uint32_t i = 0; i < uvm_page_count(); i++) {
         page_assert(uvm_page_at(i));
