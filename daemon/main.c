@@ -183,7 +183,11 @@ static int mount_up(const struct uvm_config *cfg, struct uvm_error *err)
 
 static int revoker_up(const struct uvm_config *cfg, struct uvm_error *err)
 {
-    return uvm_revoker_start(uvm_session_revoke, err);
+    static const struct uvm_revoker_ops ops = {
+        .revoke = uvm_session_revoke,
+        .settle = uvm_session_settle,
+    };
+    return uvm_revoker_start(&ops, err);
 }
 
 /*

@@ -10,6 +10,7 @@ static struct {
     uint64_t used;                        /* (lock) */
     void (*reclaim)(void);                /* (!) */
     TAILQ_HEAD(, uvm_reservewait) parked; /* (lock) */
+    uint64_t seq;                         /* (lock) of the one that parked last */
     uint64_t rv_object;                   /* (lock) the range being revoked, npages 0: none */
     uint32_t rv_pgno, rv_npages;          /* (lock) */
 } rsv;
@@ -79,6 +80,7 @@ enum uvm_reserve_result uvm_reserve(uint32_t n, struct uvm_reservewait *wait)
             return UVM_RESERVE_FULL;
         }
         wait->n = n;
+        wait->seq = ++rsv.seq;
         wait->granted = false;
         TAILQ_INSERT_TAIL(&rsv.parked, wait, link);
         uvm_stat_inc(flt_norsrv);
@@ -86,7 +88,7 @@ enum uvm_reserve_result uvm_reserve(uint32_t n, struct uvm_reservewait *wait)
     if (rsv.reclaim)
         rsv.reclaim();
     else
-        uvm_reserve_fail_parked();
+        uvm_reserve_fail_parked(UINT64_MAX);
     return UVM_RESERVE_PARKED;
 }
 
@@ -129,13 +131,19 @@ void uvm_unreserve(uint64_t n)
     }
 }
 
-unsigned uvm_reserve_fail_parked(void)
+uint64_t uvm_reserve_mark(void)
+{
+    UVM_LOCK_SCOPE(&rsv.lock);
+    return rsv.seq;
+}
+
+unsigned uvm_reserve_fail_parked(uint64_t mark)
 {
     struct uvm_reservewait *wait;
     unsigned n = 0;
 
     UVM_LOCK_SCOPE(&rsv.lock);
-    while ((wait = TAILQ_FIRST(&rsv.parked))) {
+    while ((wait = TAILQ_FIRST(&rsv.parked)) && wait->seq <= mark) {
         TAILQ_REMOVE(&rsv.parked, wait, link);
         wait->granted = false;
         uvm_stat_inc(reserve_fail);

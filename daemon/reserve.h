@@ -34,6 +34,7 @@ struct uvm_reservewait {
     uint32_t n;
     uint64_t object; /* the range of the request, which the revoker must leave alone */
     uint32_t pgno, npages;
+    uint64_t seq; /* reserve's own */
     bool granted; /* out: n reservations are the waiter's; else there is nothing left */
     TAILQ_ENTRY(uvm_reservewait) link;
 };
@@ -68,9 +69,12 @@ bool uvm_reserve_force(uint32_t n);
 /* uvm_unreserve: give reservations back, and to those who are parked. */
 void uvm_unreserve(uint64_t n);
 
-/* uvm_reserve_fail_parked: there is nothing left to take back: refuse everyone who is parked.
- * => returns how many that were */
-unsigned uvm_reserve_fail_parked(void);
+/* uvm_reserve_mark: a number that tells those who are parked now from those who park later. */
+uint64_t uvm_reserve_mark(void);
+
+/* uvm_reserve_fail_parked: there is nothing left to take back: refuse everyone who was parked when
+ * the mark was taken. => returns how many that were */
+unsigned uvm_reserve_fail_parked(uint64_t mark);
 
 /* uvm_reserve_parked: does somebody wait for a reservation? */
 bool uvm_reserve_parked(void);

@@ -25,7 +25,7 @@ struct range {
 };
 
 static struct {
-    uvm_revoke_fn revoke; /* (!) */
+    const struct uvm_revoker_ops *ops; /* (!) */
     pthread_t thread;
     bool running;
     int wake; /* eventfd */
@@ -80,7 +80,7 @@ static void revoke_ranges(void)
             uvm_revoker_reclaim();
             continue;
         }
-        rv.revoke(todo[i].object, uvm_ptoa(todo[i].pgno), uvm_ptoa(todo[i].npages));
+        rv.ops->revoke(todo[i].object, uvm_ptoa(todo[i].pgno), uvm_ptoa(todo[i].npages));
         uvm_reserve_revoking(0, 0, 0);
         uvm_stat_inc(revokes);
         uvm_stat_add(pgrevoked, todo[i].npages);
@@ -127,7 +127,7 @@ static uint32_t reclaim_leaf(struct uvm_object *uobj, uint32_t index, uint64_t h
 
     if (!uvm_reserve_revoking(uobj->id, base + first, last - first + 1))
         return 0;
-    int rc = rv.revoke(uobj->id, uvm_ptoa(base + first), uvm_ptoa(last - first + 1));
+    int rc = rv.ops->revoke(uobj->id, uvm_ptoa(base + first), uvm_ptoa(last - first + 1));
     uvm_reserve_revoking(0, 0, 0);
     uvm_stat_inc(revokes);
     uvm_stat_add(pgrevoked, last - first + 1);
@@ -173,6 +173,7 @@ static struct uvm_object *next_victim(uint32_t *ret_index, uint64_t *ret_holes)
 /* Sweep all objects once, from where the last sweep ended, until enough came back. */
 static void reclaim_holes(void)
 {
+    uint64_t mark = uvm_reserve_mark();
     uint32_t got = 0, index = 0;
     uint64_t holes = 0;
     unsigned ends = 0;
@@ -189,9 +190,12 @@ static void reclaim_holes(void)
         got += reclaim_leaf(uobj, index, holes);
         uobj->pgops->pgo_detach(uobj);
     }
-    if (!got)
-        uvm_reserve_fail_parked();
-    else if (uvm_reserve_parked())
+    if (!got) {
+        /* What clients have deleted and closed may still be on its way to us: see it all first. */
+        rv.ops->settle();
+        uvm_reserve_fail_parked(mark);
+    }
+    if (uvm_reserve_parked())
         uvm_revoker_reclaim();
 }
 
@@ -206,15 +210,15 @@ static void *revoker_main(void *arg)
         if (atomic_exchange(&rv.reclaim, false))
             reclaim_holes();
     }
-    uvm_reserve_fail_parked();
+    uvm_reserve_fail_parked(UINT64_MAX);
     return NULL;
 }
 
-int uvm_revoker_start(uvm_revoke_fn revoke, struct uvm_error *err)
+int uvm_revoker_start(const struct uvm_revoker_ops *ops, struct uvm_error *err)
 {
     sigset_t all, old;
 
-    rv.revoke = revoke;
+    rv.ops = ops;
     rv.stop = false;
     rv.reclaim = false;
     rv.nranges = 0;

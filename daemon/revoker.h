@@ -19,12 +19,17 @@
 
 #include "error.h"
 
-/* How a range of an object is taken from the client cache; may block. => 0 or -errno; -ENOENT: the
- * client cache does not know the object */
-typedef int (*uvm_revoke_fn)(uint64_t object, uint64_t off, uint64_t len);
+/* What the front end does for the revoker; both may block. */
+struct uvm_revoker_ops {
+    /* revoke: take a range of an object from the client cache. => 0 or -errno; -ENOENT: the client
+     * cache does not know the object */
+    int (*revoke)(uint64_t object, uint64_t off, uint64_t len);
+    /* settle: see every request that clients had made when it was called */
+    void (*settle)(void);
+};
 
-/* uvm_revoker_start: => 0, or -errno with err filled in */
-int uvm_revoker_start(uvm_revoke_fn revoke, struct uvm_error *err);
+/* uvm_revoker_start: => 0, or -errno with err filled in; ops is kept */
+int uvm_revoker_start(const struct uvm_revoker_ops *ops, struct uvm_error *err);
 void uvm_revoker_stop(void);
 
 /* uvm_revoker_reclaim: take delivered clean holes back. => any thread, any lock, does not block */

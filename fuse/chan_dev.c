@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,9 +25,10 @@
 #include "../daemon/lock.h"
 #include "../daemon/log.h"
 
-#define PAYLOADS        6  /* buffers besides one a loop: a bound on memory, 1 MiB each */
-#define PAYLOADS_URGENT 3  /* of these, only for writes that the kernel drives */
-#define BATCH           16 /* requests before the loop looks at its other work */
+#define PAYLOADS        6    /* buffers besides one a loop: a bound on memory, 1 MiB each */
+#define PAYLOADS_URGENT 3    /* of these, only for writes that the kernel drives */
+#define SETTLE          4096 /* requests a loop reads at most to settle */
+#define BATCH           16   /* requests before the loop looks at its other work */
 
 /* libfuse reads up to this much: 256 pages of payload and a page of headers (FUSE_MAX_MAX_PAGES).
  */
@@ -42,6 +44,7 @@ struct chan_loop {
     struct uvm_loop *loop;
     struct uvm_watch watch;
     struct uvm_work resume;
+    struct uvm_work settle;
     struct uvm_payload *current; /* what the next request is read into */
     char *read_buffer;
     bool paused; /* chan.lock */
@@ -53,6 +56,7 @@ static struct {
     unsigned nloops;
     void (*ended)(void);
     _Atomic bool over;
+    sem_t settled; /* counts the loops that have read all there was */
     struct uvm_lock lock;
     SLIST_HEAD(, uvm_payload) pool; /* (lock) */
     unsigned npool;                 /* (lock) */
@@ -146,27 +150,56 @@ static void session_over(int rc)
         chan.ended();
 }
 
+/* Read and handle one request. => 1; 0: there is none now, or no more to come; -EAGAIN: paused */
+static int dev_one(struct chan_loop *cl)
+{
+    if (!ensure_buffer(cl))
+        return -EAGAIN;
+    struct fuse_buf buf = {.mem = cl->current->mem};
+    int rc = fuse_session_receive_buf(chan.se, &buf);
+    if (rc == -EINTR)
+        return 1;
+    if (rc == -EAGAIN)
+        return 0;
+    if (rc <= 0) {
+        session_over(rc);
+        return 0;
+    }
+    fuse_session_process_buf(chan.se, &buf);
+    return 1;
+}
+
 static void dev_ready(struct uvm_watch *watch)
 {
     struct chan_loop *cl = UVM_CONTAINER_OF(watch, struct chan_loop, watch);
+    int rc = 1;
 
     chan_self = cl;
-    for (unsigned i = 0; i < BATCH; i++) {
-        if (!ensure_buffer(cl))
-            return;
-        struct fuse_buf buf = {.mem = cl->current->mem};
-        int rc = fuse_session_receive_buf(chan.se, &buf);
-        if (rc == -EINTR)
-            continue;
-        if (rc == -EAGAIN)
-            break;
-        if (rc <= 0) {
-            session_over(rc);
-            return;
-        }
-        fuse_session_process_buf(chan.se, &buf);
-    }
-    uvm_loop_rearm(cl->loop, watch);
+    for (unsigned i = 0; i < BATCH && rc == 1; i++)
+        rc = dev_one(cl);
+    if (rc >= 0 && !chan.over)
+        uvm_loop_rearm(cl->loop, watch);
+}
+
+static void settle_one(struct uvm_work *work)
+{
+    struct chan_loop *cl = UVM_CONTAINER_OF(work, struct chan_loop, settle);
+
+    chan_self = cl;
+    /* A bound, because clients may ask faster than they are answered. */
+    for (unsigned i = 0; i < SETTLE && dev_one(cl) == 1; i++)
+        ;
+    if (sem_post(&chan.settled))
+        abort();
+}
+
+static void dev_settle(void)
+{
+    for (unsigned i = 0; i < chan.nloops; i++)
+        uvm_loop_post(chan.loops[i].loop, &chan.loops[i].settle);
+    for (unsigned i = 0; i < chan.nloops; i++)
+        while (sem_wait(&chan.settled) && errno == EINTR)
+            ;
 }
 
 static void dev_resume(struct uvm_work *work)
@@ -228,6 +261,7 @@ static int dev_start(struct fuse_session *se, struct uvm_loop **loops, unsigned 
     chan.se = se;
     chan.ended = ended;
     chan.over = false;
+    sem_init(&chan.settled, 0, 0);
     int rc = dev_alloc(nloops);
     if (rc) {
         dev_stop();
@@ -237,6 +271,7 @@ static int dev_start(struct fuse_session *se, struct uvm_loop **loops, unsigned 
         struct chan_loop *cl = &chan.loops[i];
         cl->loop = loops[i];
         cl->resume.fn = dev_resume;
+        cl->settle.fn = settle_one;
         cl->watch = (struct uvm_watch){.ready = dev_ready, .fd = fd, .exclusive = nloops > 1};
         uvm_loop_watch(loops[i], &cl->watch);
     }
@@ -246,5 +281,6 @@ static int dev_start(struct fuse_session *se, struct uvm_loop **loops, unsigned 
 const struct uvm_channel_ops uvm_channel_dev = {
     .name = "dev",
     .start = dev_start,
+    .settle = dev_settle,
     .stop = dev_stop,
 };

@@ -19,6 +19,8 @@ struct uvm_channel_ops {
     /* start: begin serving the session on these loops, which do not run yet. => 0 or -errno */
     int (*start)(struct fuse_session *se, struct uvm_loop **loops, unsigned nloops,
                  void (*ended)(void), struct uvm_error *err);
+    /* settle: have every loop read until there is nothing to read; waits for them. */
+    void (*settle)(void);
     /* stop: => the loops have ended */
     void (*stop)(void);
 };

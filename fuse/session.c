@@ -246,6 +246,11 @@ int uvm_session_revoke(uint64_t ino, uint64_t off, uint64_t len)
     return fuse_lowlevel_notify_inval_inode(session.se, ino, (off_t)off, (off_t)len);
 }
 
+void uvm_session_settle(void)
+{
+    session.channel->settle();
+}
+
 const char *uvm_session_transport(void)
 {
     return session.channel ? session.channel->name : "none";

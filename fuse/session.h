@@ -46,6 +46,10 @@ void uvm_session_stop(void);
 /* uvm_session_revoke: take a range of a file out of the client cache; may block (revoker.h). */
 int uvm_session_revoke(uint64_t ino, uint64_t off, uint64_t len);
 
+/* uvm_session_settle: see every request that is in the kernel's queue now, and what answering them
+ * brings; waits for the loops. => not on a loop's thread (revoker.h) */
+void uvm_session_settle(void);
+
 /* uvm_session_transport: what carries the requests, for status. */
 const char *uvm_session_transport(void);
 
