@@ -20,7 +20,7 @@
 
 struct uvm_object *uao_create(uint64_t id)
 {
-    return uvm_object_new(id, &uvm_aobj_pagerops);
+    return uvm_object_new(id, uvm_pager(UVM_PAGER_AOBJ));
 }
 
 static void uao_reference(struct uvm_object *uobj)

@@ -20,14 +20,20 @@
 #include "../page_md.h"
 #include "../stats.h"
 
-/* The three kinds; a slot is empty until its pager is part of the build. */
-static const struct uvm_pagerops *const pagers[] = {&uvm_aobj_pagerops};
+static const struct uvm_pagerops *const pagers[UVM_PAGER_KINDS] = {
+    [UVM_PAGER_AOBJ] = &uvm_aobj_pagerops,
+};
 
 void uvm_pager_init(void)
 {
-    for (size_t i = 0; i < sizeof(pagers) / sizeof(pagers[0]); i++)
-        if (pagers[i]->pgo_init)
+    for (unsigned i = 0; i < UVM_PAGER_KINDS; i++)
+        if (pagers[i] && pagers[i]->pgo_init)
             pagers[i]->pgo_init();
+}
+
+const struct uvm_pagerops *uvm_pager(enum uvm_pager_kind kind)
+{
+    return pagers[kind];
 }
 
 bool uvm_page_letgo(struct vm_page *pg, enum uvm_pageq where)

@@ -180,8 +180,14 @@ struct uvm_pagerops {
 
 extern const struct uvm_pagerops uvm_aobj_pagerops;
 
-/* uvm_pager_init: call every pager's pgo_init. */
+/* The registry: one slot a kind of object. */
+enum uvm_pager_kind { UVM_PAGER_AOBJ, UVM_PAGER_DEVICE, UVM_PAGER_VNODE, UVM_PAGER_KINDS };
+
+/* uvm_pager_init: call the pgo_init of every pager that the build has. */
 void uvm_pager_init(void);
+
+/* uvm_pager: the operations of a kind; NULL: this build has no such pager. */
+const struct uvm_pagerops *uvm_pager(enum uvm_pager_kind kind);
 
 /*
  * uvm_mk_pcluster: gather dirty pages on both sides of a page into one cluster.
