@@ -98,6 +98,11 @@ static uint32_t fault_ahead(struct uvm_fault *fault)
 static void fault_got_pages(struct uvm_work *work)
 {
     struct uvm_fault *fault = UVM_CONTAINER_OF(work, struct uvm_fault, wait.work);
+    if (fault->wait.failed) {
+        fault->error = -EIO;
+        fault_finish(fault);
+        return;
+    }
     TAILQ_CONCAT(&fault->hand, &fault->wait.list, pageq);
     fault->nhand = fault->wait.npages;
     fault_run(fault);

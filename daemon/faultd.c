@@ -2,8 +2,8 @@
 /*
  * What a stray fault finds, and what it gets:
  *
- *      the window is free, or the page was given back     zeroes that belong to nobody
- * (pmap_stray): the copy that faulted will be thrown away, or the bytes were truncated meanwhile
+ *      the window is free, or the page was given back     zeroes that belong to nobody (pmap_stray);
+ *                                                         the copy that faulted is thrown away
  *      the page is busy                                   waits for that page alone
  *      the page is on swap                                paged in, like any other
  *      the page is there                                  whoever sleeps may try again

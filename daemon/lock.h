@@ -5,8 +5,8 @@
  * error and aborts. A try-lock may be out of order (the pagedaemon comes from the queues to the
  * objects that way): it cannot wait, so it cannot deadlock.
  *
- *      tree -> inode -> object table -> object -> page queues -> free list -> swap -> reserve ->
- * pager map -> arena -> loop
+ *      tree -> inode -> object table -> object -> page queues -> free list
+ *           -> swap -> reserve -> pager map -> arena -> loop
  *
  * No lock is held across I/O, nor across an access that can fault on the arena: a busy page is.
  */

@@ -24,7 +24,7 @@
 
 #include "log.h"
 
-#define LOOP_CHUNK                                                                 \
+#define LOOP_CHUNK \
     ((size_t)1 << 30) /* of one read or write; the kernel's own limit is near 2^31 \
                        */
 

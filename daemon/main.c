@@ -118,6 +118,11 @@ static int swap_up(const struct uvm_config *cfg, struct uvm_error *err)
     return 0;
 }
 
+static int loops_up(const struct uvm_config *cfg, struct uvm_error *err)
+{
+    return uvm_session_init(cfg->threads, err);
+}
+
 static int control_up(const struct uvm_config *cfg, struct uvm_error *err)
 {
     uvm_control_commands(cfg);
@@ -167,8 +172,6 @@ static int mount_up(const struct uvm_config *cfg, struct uvm_error *err)
     struct uvm_session_config session = {
         .mountpoint = cfg->mountpoint,
         .allow_other = cfg->allow_other,
-        .threads = cfg->threads,
-        .pin = true,
         .ended = session_ended,
     };
     int rc = uvm_session_start(&session, err);
@@ -203,6 +206,7 @@ static const struct {
     {uvm_config_check_mountpoint, NULL},
     {signals_up, NULL},
     {memory_up, NULL},
+    {loops_up, uvm_session_fini},
     {swap_up, uvm_swap_fini},
     {control_up, uvm_control_stop},
     {tree_up, tree_down},

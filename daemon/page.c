@@ -114,6 +114,7 @@ bool uvm_pagealloc(uint32_t n, struct vm_pagelist *list, int flags, struct uvm_p
         got = true;
     } else if (wait) {
         wait->npages = n;
+        wait->failed = false;
         TAILQ_INIT(&wait->list);
         TAILQ_INSERT_TAIL(&pm.waiters, wait, link);
         uvm_stat_inc(flt_noram);
@@ -123,6 +124,18 @@ bool uvm_pagealloc(uint32_t n, struct vm_pagelist *list, int flags, struct uvm_p
     if (low && pm.kick)
         pm.kick();
     return got;
+}
+
+void uvm_pagewait_fail(void)
+{
+    struct uvm_pagewait *wait;
+
+    UVM_LOCK_SCOPE(&pm.free_lock);
+    while ((wait = TAILQ_FIRST(&pm.waiters))) {
+        TAILQ_REMOVE(&pm.waiters, wait, link);
+        wait->failed = true;
+        uvm_loop_post(wait->loop, &wait->work);
+    }
 }
 
 bool uvm_pagewait_cancel(struct uvm_pagewait *wait)

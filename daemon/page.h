@@ -86,6 +86,7 @@ struct uvm_pagewait {
     struct uvm_loop *loop;
     uint32_t npages;
     struct vm_pagelist list; /* out: the pages, in hand of the waiter */
+    bool failed;             /* out: there are none, and none will come */
     TAILQ_ENTRY(uvm_pagewait) link;
 };
 
@@ -110,6 +111,9 @@ void uvm_page_set_kick(void (*kick)(void));
  * => wakes the pagedaemon when free pages fall below freemin; locks: free list, taken inside
  */
 bool uvm_pagealloc(uint32_t n, struct vm_pagelist *list, int flags, struct uvm_pagewait *wait);
+
+/* uvm_pagewait_fail: tell everyone who waits that no pages will come: swap is broken. */
+void uvm_pagewait_fail(void);
 
 /* uvm_pagewait_cancel: stop waiting. => true: work.fn will not run; false: the pages are on their
  * way */

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "log.h"
 #include "loop.h"
 #include "object.h"
 #include "page.h"
@@ -21,6 +22,13 @@
 /* Look again after this long when nothing could be freed and somebody waits. */
 #define UVMPD_RETRY_MS 10
 
+/*
+ * How many looks in a row may find nothing to free and nothing on its way, while somebody waits. By
+ * the reservations this cannot last: it takes a swap device whose slots have gone bad. Then those who
+ * wait get an error rather than wait for ever; what is in memory stays.
+ */
+#define UVMPD_HOPELESS 200
+
 /* How often an object is tried before its page is skipped: its holders are quick. */
 #define UVMPD_TRIES 8
 
@@ -29,7 +37,8 @@ static struct {
     struct uvm_work work;
     _Atomic bool posted; /* the work is queued */
     bool retrying;
-    bool mapfull; /* the pager map had no room for the last cluster */
+    unsigned fruitless; /* looks in a row that found nothing */
+    bool mapfull;       /* the pager map had no room for the last cluster */
     struct uvm_cluster *clusters;
     uint32_t busy; /* clusters in flight, a bit each */
     /* what one scan gathers */
@@ -75,27 +84,28 @@ static bool swap_full(void)
 /*
  * Take one victim, if it can be had now. => queues and its object locked
  *
- * A clean page goes to clean[], a dirty one to dirty[] (PAGEOUT); a dirty page with nowhere to go
- * becomes active again.
+ * A clean page goes to clean[], a dirty one to dirty[], both PAGEOUT: to be freed; a dirty page with
+ * nowhere to go becomes active again.
  */
 static void take_victim(struct vm_page *pg, bool full)
 {
     bool clean = (pg->flags & PG_CLEAN) && !uvm_md->is_modified(pg->apage);
 
-    if (clean) {
-        uvm_page_busy_queued(pg, __func__);
-        pd.clean[pd.nclean++] = pg;
-    } else if (full) {
+    if (!clean && full) {
         uvm_policy->scan_react(pg);
-    } else {
-        uvm_page_busy_queued(pg, __func__);
-        uint32_t slot = uvm_page_dirty(pg);
-        if (slot)
-            uvm_swap_free(slot, 1);
-        pg->flags |= PG_PAGEOUT;
-        uvm_stat_inc(paging);
-        pd.dirty[pd.ndirty++] = pg;
+        return;
     }
+    uvm_page_busy_queued(pg, __func__);
+    pg->flags |= PG_PAGEOUT;
+    uvm_stat_inc(paging);
+    if (clean) {
+        pd.clean[pd.nclean++] = pg;
+        return;
+    }
+    uint32_t slot = uvm_page_dirty(pg);
+    if (slot)
+        uvm_swap_free(slot, 1);
+    pd.dirty[pd.ndirty++] = pg;
 }
 
 /*
@@ -172,10 +182,6 @@ static void sort_pages(struct vm_page **pages, uint32_t n)
 static void free_clean(void)
 {
     sort_pages(pd.clean, pd.nclean);
-    for (uint32_t i = 0; i < pd.nclean; i++) {
-        pd.clean[i]->flags |= PG_PAGEOUT; /* dropcluster frees what is PAGEOUT */
-        uvm_stat_inc(paging);
-    }
     if (pd.nclean)
         uvm_pager_dropcluster(pd.clean, pd.nclean, NULL, PGO_PDFREECLUST);
 }
@@ -293,7 +299,14 @@ static void uvmpd_run(struct uvm_work *work)
         progress = pd.nclean + pd.ndirty > 0 && !pd.mapfull;
     }
     /* Nothing in flight whose end would wake us, nothing freed, and somebody waits. */
-    set_retry(shortage() && !pd.busy && uvm_page_wanted());
+    bool waiting = shortage() && !pd.busy && uvm_page_wanted();
+    pd.fruitless = waiting ? pd.fruitless + 1 : 0;
+    if (pd.fruitless > UVMPD_HOPELESS) {
+        log_error("no page can be freed: swap is broken; requests fail");
+        uvm_pagewait_fail();
+        pd.fruitless = 0;
+    }
+    set_retry(waiting);
 }
 
 int uvmpd_start(struct uvm_error *err)
@@ -308,6 +321,7 @@ int uvmpd_start(struct uvm_error *err)
     pd.work.fn = uvmpd_run;
     pd.posted = false;
     pd.retrying = pd.mapfull = false;
+    pd.fruitless = 0;
     pd.busy = 0;
     uvm_page_set_kick(uvmpd_post);
     rc = uvm_loop_start(pd.loop);

@@ -7,9 +7,9 @@
  * delivered holes that clients have not stored to are revoked, and their reservations given back.
  *
  *      mark the holes of a leaf as revoking --> invalidate the range in the kernel
- *                                                    | dirty pages come back as WRITEs: no hole any
- * more | a READ meanwhile clears the mark of its pages holes still marked: nobody has them: EMPTY
- * <--+
+ *                                             | dirty pages come back as WRITEs: holes no more
+ *                                             | a READ meanwhile clears the marks of its pages
+ *      holes still marked are nobody's: EMPTY <--+
  */
 #ifndef UVMD_REVOKER_H
 #define UVMD_REVOKER_H

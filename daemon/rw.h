@@ -6,9 +6,9 @@
  * page on swap, no free page, no reservation) it parks with a continuation that runs it from the
  * top again. It holds no busy page and no page in hand while it is parked.
  *
- *      read    all pages at once: the copy from the arena is optimistic, without lock or pin, and
- * is thrown away when a window it copied from has changed hands meanwhile write   a window at a
- * time: pages BUSY, filled or made writable, copied to, dirty, let go
+ *      read    all pages at once: the copy from the arena is optimistic, without lock or pin, and is
+ *              thrown away when a window it copied from has changed hands meanwhile
+ *      write   a window at a time: pages BUSY, filled or made writable, copied to, dirty, let go
  */
 #ifndef UVMD_RW_H
 #define UVMD_RW_H

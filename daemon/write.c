@@ -215,6 +215,10 @@ static void chunk_settle(struct uvm_rw *rw, struct chunk *c)
 static void got_pages(struct uvm_work *work)
 {
     struct uvm_rw *rw = UVM_CONTAINER_OF(work, struct uvm_rw, pagewait.work);
+    if (rw->pagewait.failed) {
+        uvm_rw_finish(rw, -EIO);
+        return;
+    }
     TAILQ_CONCAT(&rw->hand, &rw->pagewait.list, pageq);
     rw->nhand = rw->pagewait.npages;
     rw->run(rw);

@@ -55,8 +55,8 @@ static struct {
     struct chan_loop *loops;
     unsigned nloops;
     void (*ended)(void);
-    _Atomic bool over;
-    sem_t settled; /* counts the loops that have read all there was */
+    _Atomic bool over; /* no more requests are read */
+    sem_t settled;     /* counts the loops that have read all there was */
     struct uvm_lock lock;
     SLIST_HEAD(, uvm_payload) pool; /* (lock) */
     unsigned npool;                 /* (lock) */
@@ -175,10 +175,15 @@ static void dev_ready(struct uvm_watch *watch)
     int rc = 1;
 
     chan_self = cl;
-    for (unsigned i = 0; i < BATCH && rc == 1; i++)
+    for (unsigned i = 0; i < BATCH && rc == 1 && !chan.over; i++)
         rc = dev_one(cl);
     if (rc >= 0 && !chan.over)
         uvm_loop_rearm(cl->loop, watch);
+}
+
+static void dev_quiesce(void)
+{
+    chan.over = true;
 }
 
 static void settle_one(struct uvm_work *work)
@@ -282,5 +287,6 @@ const struct uvm_channel_ops uvm_channel_dev = {
     .name = "dev",
     .start = dev_start,
     .settle = dev_settle,
+    .quiesce = dev_quiesce,
     .stop = dev_stop,
 };

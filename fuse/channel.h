@@ -21,7 +21,9 @@ struct uvm_channel_ops {
                  void (*ended)(void), struct uvm_error *err);
     /* settle: have every loop read until there is nothing to read; waits for them. */
     void (*settle)(void);
-    /* stop: => the loops have ended */
+    /* quiesce: read no more requests. => any thread */
+    void (*quiesce)(void);
+    /* stop: free what start made. => the loops have ended, or start has failed */
     void (*stop)(void);
 };
 

@@ -9,6 +9,9 @@
 
 #include "ops.h"
 
+/* Requests on files that have begun and not been answered: the stop waits for them. */
+extern _Atomic unsigned uvm_file_requests;
+
 #define UVM_FILE_SIZE_MAX (1ull << 43) /* 8 TiB: 2^31 pages */
 
 void uvm_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);

@@ -52,6 +52,12 @@ void uvm_op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file
     fuse_reply_err(req, inode ? -uvm_inode_flush(inode) : ENOENT);
 }
 
+static void file_io_free(struct file_io *io)
+{
+    uvm_file_requests--;
+    free(io);
+}
+
 /* The object and request of a transfer. => NULL: replied with an error */
 static struct file_io *file_io_new(fuse_req_t req, fuse_ino_t ino)
 {
@@ -63,6 +69,7 @@ static struct file_io *file_io_new(fuse_req_t req, fuse_ino_t ino)
         fuse_reply_err(req, !inode ? ENOENT : ENOMEM);
         return NULL;
     }
+    uvm_file_requests++;
     io->req = req;
     io->inode = inode;
     io->payload = NULL;
@@ -97,7 +104,7 @@ static void read_done(struct uvm_rw *rw, int error)
         uvm_inode_accessed(io->inode);
         fuse_reply_buf(io->req, rw->dst, rw->len);
     }
-    free(io);
+    file_io_free(io);
 }
 
 void uvm_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
@@ -108,7 +115,7 @@ void uvm_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct 
     uint64_t eof = uvm_inode_size(io->inode), from = (uint64_t)off;
     if (from >= eof || !size) {
         fuse_reply_buf(req, NULL, 0);
-        free(io);
+        file_io_free(io);
         return;
     }
     io->rw.off = from;
@@ -136,7 +143,7 @@ static void write_cancel(struct uvm_work *work)
 
     io->cancelling = false;
     if (done)
-        free(io);
+        file_io_free(io);
     else
         uvm_write_cancel(&io->rw);
 }
@@ -166,7 +173,7 @@ static void write_done(struct uvm_rw *rw, int error)
     write_reply(io, error);
     io->done = true;
     if (!io->cancelling)
-        free(io);
+        file_io_free(io);
 }
 
 /* Start the write, and be ready for an interruption if it has to wait. */
@@ -204,7 +211,7 @@ void uvm_op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, 
     io->rw.src = uvm_payload_take(buf, size, io->kernel, &io->payload);
     if (!io->rw.src) {
         fuse_reply_err(req, ENOMEM);
-        free(io);
+        file_io_free(io);
         return;
     }
     io->rw.off = from;

@@ -88,6 +88,12 @@ static void size_op_step(struct size_op *op)
     op->finish(op, 0);
 }
 
+static void size_op_free(struct size_op *op)
+{
+    uvm_file_requests--;
+    free(op);
+}
+
 /* => NULL: replied with an error */
 static struct size_op *size_op_new(fuse_req_t req, fuse_ino_t ino)
 {
@@ -99,6 +105,7 @@ static struct size_op *size_op_new(fuse_req_t req, fuse_ino_t ino)
         fuse_reply_err(req, !inode ? ENOENT : ENOMEM);
         return NULL;
     }
+    uvm_file_requests++;
     op->req = req;
     op->inode = inode;
     op->uobj = uobj;
@@ -124,7 +131,7 @@ static void truncated(struct size_op *op, int error)
         uvm_inode_set_size(op->inode, (uint64_t)op->attr.st_size);
         reply_setattr(op->req, op->inode, &op->attr, op->to_set);
     }
-    free(op);
+    size_op_free(op);
 }
 
 void uvm_op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
@@ -164,7 +171,7 @@ static void punched(struct size_op *op, int error)
     if (!error)
         uvm_inode_wrote(op->inode, (op->mode & FALLOC_FL_KEEP_SIZE) ? 0 : end, false);
     fuse_reply_err(op->req, -error);
-    free(op);
+    size_op_free(op);
 }
 
 void uvm_op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,

@@ -19,11 +19,18 @@
 #define MAX_TRANSFER   (1u << 20) /* of one READ or WRITE: a cluster */
 #define MAX_BACKGROUND 64         /* of the kernel's read-ahead and write-back together */
 
+/* How long the stop waits for requests in hand, and how often it looks. */
+#define STOP_WAIT_MS 5000
+#define STOP_STEP_MS 5
+
+_Atomic unsigned uvm_file_requests;
+
 static struct {
     struct fuse_session *se;
     const struct uvm_channel_ops *channel;
     struct uvm_loop *loops[64];
     unsigned nloops;
+    unsigned running; /* loops whose thread runs */
     char mountpoint[4096];
     bool mounted;
 } session;
@@ -160,38 +167,49 @@ static int answer_init(struct uvm_error *err)
     return 0;
 }
 
-static int make_loops(const struct uvm_session_config *cfg, struct uvm_error *err)
+int uvm_session_init(unsigned threads, struct uvm_error *err)
 {
     int rc = 0;
     unsigned ncpus = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
 
-    for (unsigned i = 0; i < cfg->threads && !rc; i++) {
+    for (unsigned i = 0; i < threads && !rc; i++) {
         char name[16];
         snprintf(name, sizeof(name), "uvm-loop-%u", i % 1000);
-        rc = uvm_loop_new(name, cfg->pin ? (int)(i % ncpus) : -1, &session.loops[i], err);
+        rc = uvm_loop_new(name, (int)(i % ncpus), &session.loops[i], err);
         if (!rc) {
             session.nloops++;
             uvm_loop_register(session.loops[i], uvm_pagermap_base(), uvm_pagermap_size());
         }
     }
+    if (rc)
+        uvm_session_fini();
     return rc;
+}
+
+void uvm_session_fini(void)
+{
+    for (unsigned i = 0; i < session.nloops; i++) {
+        uvm_loop_free(session.loops[i]);
+        session.loops[i] = NULL;
+    }
+    session.nloops = 0;
 }
 
 int uvm_session_start(const struct uvm_session_config *cfg, struct uvm_error *err)
 {
     snprintf(session.mountpoint, sizeof(session.mountpoint), "%s", cfg->mountpoint);
     session.channel = &uvm_channel_dev;
-    int rc = make_loops(cfg, err);
-    if (!rc)
-        rc = make_session(cfg, err);
+    int rc = make_session(cfg, err);
     if (!rc)
         rc = answer_init(err);
     if (!rc)
         rc = session.channel->start(session.se, session.loops, session.nloops, cfg->ended, err);
-    for (unsigned i = 0; i < session.nloops && !rc; i++) {
-        rc = uvm_loop_start(session.loops[i]);
+    while (session.running < session.nloops && !rc) {
+        rc = uvm_loop_start(session.loops[session.running]);
         if (rc)
             uvm_fail(err, rc, "cannot start a loop: %s", strerror(-rc));
+        else
+            session.running++;
     }
     if (rc)
         uvm_session_stop();
@@ -220,22 +238,30 @@ int uvm_session_unmount(bool detach)
     return 0;
 }
 
+/* Requests in hand need page-out and time, nothing of clients; the bound is for a broken disk. */
+static void let_requests_end(void)
+{
+    for (unsigned waited = 0; uvm_file_requests && waited < STOP_WAIT_MS; waited += STOP_STEP_MS)
+        usleep(STOP_STEP_MS * 1000);
+    if (uvm_file_requests)
+        log_warning("%u requests have not ended after %u s: their clients get an error",
+                    uvm_file_requests, STOP_WAIT_MS / 1000);
+}
+
 void uvm_session_stop(void)
 {
     if (session.mounted)
         uvm_session_unmount(true);
-    if (session.se)
-        fuse_session_exit(session.se);
-    for (unsigned i = 0; i < session.nloops; i++)
-        uvm_loop_stop(session.loops[i]);
-    for (unsigned i = 0; i < session.nloops; i++)
-        uvm_loop_join(session.loops[i]);
-    session.channel->stop();
-    for (unsigned i = 0; i < session.nloops; i++) {
-        uvm_loop_free(session.loops[i]);
-        session.loops[i] = NULL;
+    if (session.running) {
+        session.channel->quiesce();
+        let_requests_end();
     }
-    session.nloops = 0;
+    for (unsigned i = 0; i < session.running; i++)
+        uvm_loop_stop(session.loops[i]);
+    for (unsigned i = 0; i < session.running; i++)
+        uvm_loop_join(session.loops[i]);
+    session.running = 0;
+    session.channel->stop();
     if (session.se)
         fuse_session_destroy(session.se);
     session.se = NULL;

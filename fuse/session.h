@@ -17,10 +17,18 @@
 struct uvm_session_config {
     const char *mountpoint; /* absolute */
     bool allow_other;
-    unsigned threads;    /* loop threads */
-    bool pin;            /* a loop per CPU, pinned */
     void (*ended)(void); /* the kernel has ended the session; on a loop's thread */
 };
+
+/*
+ * uvm_session_init: make the loops; they do not run yet.
+ *
+ * => the pager map is there; 0, or -errno with err filled in
+ */
+int uvm_session_init(unsigned threads, struct uvm_error *err);
+
+/* uvm_session_fini: => nobody posts to the loops any more */
+void uvm_session_fini(void);
 
 /*
  * uvm_session_start: mount and answer INIT; then the loops serve.
@@ -39,8 +47,8 @@ int uvm_session_start(const struct uvm_session_config *cfg, struct uvm_error *er
  */
 int uvm_session_unmount(bool detach);
 
-/* uvm_session_stop: stop serving and end the connection: what clients still hold fails from now on.
- * => the revoker has ended */
+/* uvm_session_stop: take no more requests, let those in hand end, and end the connection: what
+ * clients still hold fails from now on. => the revoker has ended, the pagedaemon has not */
 void uvm_session_stop(void);
 
 /* uvm_session_revoke: take a range of a file out of the client cache; may block (revoker.h). */

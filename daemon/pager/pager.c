@@ -6,8 +6,8 @@
  *                             |
  *                        completion --ok--> dropcluster(PDFREECLUST)
  *                             |
- *                           error --> each page alone: ok    --> dropcluster(that page,
- * PDFREECLUST) error --> slot bad, dropcluster(REALLOCSWAP)
+ *                           error --> each page alone: ok    --> dropcluster(PDFREECLUST)
+ *                                                      error --> slot bad, dropcluster(REALLOCSWAP)
  *
  * The bytes are copied into the pager map once, before the first attempt; a retry writes the same
  * copy, so nothing is mapped in or allocated again.

@@ -457,6 +457,46 @@ START_TEST(test_reserve_passes_waiters)
 }
 END_TEST
 
+START_TEST(test_wanted)
+{
+    struct vm_pagelist list = TAILQ_HEAD_INITIALIZER(list);
+    struct waiter a, b;
+
+    ck_assert_uint_eq(uvm_page_wanted(), 0);
+    ck_assert(uvm_pagealloc(NPAGES - UVM_PAGE_RESERVE, &list, 0, NULL));
+    wait_for(&a, 7);
+    wait_for(&b, 20);
+    ck_assert_uint_eq(uvm_page_wanted(), 7 + UVM_PAGE_RESERVE); /* the first one's */
+    ck_assert(uvm_pagewait_cancel(&a.wait));
+    ck_assert(!uvm_pagewait_cancel(&a.wait));
+    ck_assert_uint_eq(uvm_page_wanted(), 20 + UVM_PAGE_RESERVE);
+    uvm_pageput(&list);
+    ck_assert_uint_eq(uvm_page_wanted(), 0);
+    ck_assert(!uvm_pagewait_cancel(&b.wait)); /* its pages are on their way */
+    ck_assert_uint_eq(given(&a), 0);
+    ck_assert_uint_eq(given(&b), 20);
+    uvm_pageput(&b.wait.list);
+}
+END_TEST
+
+/* Who stops waiting was perhaps all that stood in the way of the next. */
+START_TEST(test_cancel_lets_next)
+{
+    struct vm_pagelist list = TAILQ_HEAD_INITIALIZER(list);
+    struct waiter large, small;
+
+    ck_assert(uvm_pagealloc(NPAGES - UVM_PAGE_RESERVE, &list, 0, NULL));
+    wait_for(&large, 9);
+    wait_for(&small, 1);
+    put_last(&list);
+    ck_assert_uint_eq(given(&small), 0);
+    ck_assert(uvm_pagewait_cancel(&large.wait));
+    ck_assert_uint_eq(given(&small), 1);
+    uvm_pageput(&list);
+    uvm_pageput(&small.wait.list);
+}
+END_TEST
+
 START_TEST(test_kick)
 {
     struct vm_pagelist list = TAILQ_HEAD_INITIALIZER(list);
@@ -558,6 +598,8 @@ static Suite *page_suite(void)
     tcase_add_test(tc, test_waiters_several);
     tcase_add_test(tc, test_large_waiter_not_starved);
     tcase_add_test(tc, test_reserve_passes_waiters);
+    tcase_add_test(tc, test_wanted);
+    tcase_add_test(tc, test_cancel_lets_next);
     tcase_add_test(tc, test_kick);
     suite_add_tcase(s, tc);
     return s;

@@ -140,14 +140,32 @@ START_TEST(test_fail_parked)
     ck_assert_int_eq(uvm_reserve(MEMORY, NULL), UVM_RESERVED);
     for (unsigned i = 0; i < 3; i++)
         ck_assert_int_eq(ask(&p[i], 1 + i, 1, i * 10), UVM_RESERVE_PARKED);
-    ck_assert_uint_eq(uvm_reserve_fail_parked(), 3);
+    ck_assert_uint_eq(uvm_reserve_fail_parked(UINT64_MAX), 3);
     for (unsigned i = 0; i < 3; i++)
         check_answer(&p[i], 1, false);
     ck_assert_uint_eq(uvm_stat_get(reserve_fail), 3);
-    ck_assert_uint_eq(uvm_reserve_fail_parked(), 0);
+    ck_assert_uint_eq(uvm_reserve_fail_parked(UINT64_MAX), 0);
     uvm_unreserve(MEMORY);
     check_answer(&p[0], 1, false);
     ck_assert_uint_eq(uvm_stat_get(reserved), 0);
+}
+END_TEST
+
+/* Who parked after the mark was taken has not been served by what was done before it. */
+START_TEST(test_fail_parked_mark)
+{
+    struct parked before, after;
+
+    ck_assert_int_eq(uvm_reserve(MEMORY, NULL), UVM_RESERVED);
+    ck_assert_int_eq(ask(&before, 1, 1, 0), UVM_RESERVE_PARKED);
+    uint64_t mark = uvm_reserve_mark();
+    ck_assert_int_eq(ask(&after, 1, 1, 5), UVM_RESERVE_PARKED);
+    ck_assert_uint_eq(uvm_reserve_fail_parked(mark), 1);
+    check_answer(&before, 1, false);
+    check_answer(&after, 0, false);
+    uvm_unreserve(1);
+    check_answer(&after, 1, true);
+    uvm_unreserve(MEMORY);
 }
 END_TEST
 
@@ -213,6 +231,22 @@ START_TEST(test_cancel)
 }
 END_TEST
 
+/* Who stops waiting was perhaps all that stood in the way of the next. */
+START_TEST(test_cancel_lets_next)
+{
+    struct parked large, small;
+
+    ck_assert_int_eq(uvm_reserve(MEMORY, NULL), UVM_RESERVED);
+    ck_assert_int_eq(ask(&large, 9, 1, 0), UVM_RESERVE_PARKED);
+    ck_assert_int_eq(ask(&small, 1, 2, 0), UVM_RESERVE_PARKED);
+    uvm_unreserve(1);
+    check_answer(&small, 0, false);
+    ck_assert(uvm_reserve_cancel(&large.wait));
+    check_answer(&small, 1, true);
+    uvm_unreserve(MEMORY);
+}
+END_TEST
+
 /* The revoker leaves a range alone in which somebody is parked. */
 START_TEST(test_revoking_avoids_parked)
 {
@@ -227,7 +261,7 @@ START_TEST(test_revoking_avoids_parked)
     ck_assert(uvm_reserve_revoking(1, 90, 10));
     ck_assert(uvm_reserve_revoking(2, 100, 5));
     ck_assert(uvm_reserve_revoking(0, 0, 0));
-    uvm_reserve_fail_parked();
+    uvm_reserve_fail_parked(UINT64_MAX);
     check_answer(&p, 1, false);
     uvm_unreserve(MEMORY);
 }
@@ -246,7 +280,7 @@ START_TEST(test_no_parking_while_revoking)
     ck_assert_int_eq(ask(&p, 1, 1, 163), UVM_RESERVE_FULL);
     ck_assert(!uvm_reserve_parked());
     ck_assert_int_eq(ask(&p, 1, 1, 164), UVM_RESERVE_PARKED); /* just behind it */
-    uvm_reserve_fail_parked();
+    uvm_reserve_fail_parked(UINT64_MAX);
     check_answer(&p, 1, false);
     ck_assert(uvm_reserve_revoking(0, 0, 0));
     ck_assert_int_eq(ask(&p, 1, 1, 100), UVM_RESERVE_PARKED); /* it is over */
@@ -267,10 +301,12 @@ static Suite *reserve_suite(void)
     tcase_add_test(tc, test_park_and_grant);
     tcase_add_test(tc, test_grant_in_order);
     tcase_add_test(tc, test_fail_parked);
+    tcase_add_test(tc, test_fail_parked_mark);
     tcase_add_test(tc, test_no_reclaim);
     tcase_add_test(tc, test_too_much);
     tcase_add_test(tc, test_emergency);
     tcase_add_test(tc, test_cancel);
+    tcase_add_test(tc, test_cancel_lets_next);
     tcase_add_test(tc, test_revoking_avoids_parked);
     tcase_add_test(tc, test_no_parking_while_revoking);
     suite_add_tcase(s, tc);
