@@ -102,13 +102,11 @@ int uvm_config_file(struct uvm_config *cfg, const char *path, struct uvm_error *
 static bool is_mount_option(const char *option)
 {
     static const char *const ignored[] = {
-        "rw",         "defaults",   "auto",       "noauto",      "user",
-        "nouser",     "users",      "owner",      "group",       "_netdev",
-        "nofail",     "dev",        "nodev",      "suid",        "nosuid",
-        "exec",       "noexec",     "atime",      "noatime",     "diratime",
-        "nodiratime", "relatime",   "norelatime", "strictatime", "nostrictatime",
-        "lazytime",   "nolazytime", "async",      "x-*",         "X-*",
-        "comment=*",
+        "rw",         "defaults", "auto",       "noauto",      "user",          "nouser",
+        "users",      "owner",    "group",      "_netdev",     "nofail",        "nodev",
+        "nosuid",     "exec",     "noexec",     "atime",       "noatime",       "diratime",
+        "nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime", "lazytime",
+        "nolazytime", "async",    "x-*",        "X-*",         "comment=*",
     };
 
     for (unsigned i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)

@@ -56,6 +56,7 @@ struct uvm_config {
     enum uvm_transport transport;
     unsigned threads;
     bool allow_other;
+    bool suid, dev; /* what the mount honours, as for mount(8) */
     enum uvm_log_level log;
     bool faults;    /* put the fault store under swap (uvm_swap_faults) */
     unsigned drain; /* seconds to wait for clients at the stop */

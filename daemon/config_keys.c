@@ -175,6 +175,26 @@ static void print_threads(const struct uvm_config *cfg, const char *key, FILE *o
     fprintf(out, "%s=%u\n", key, cfg->threads);
 }
 
+static int set_suid(struct uvm_config *cfg, const char *value, struct uvm_error *err)
+{
+    return uvm_value_bool(&cfg->suid, value, err);
+}
+
+static void print_suid(const struct uvm_config *cfg, const char *key, FILE *out)
+{
+    fprintf(out, "%s=%s\n", key, cfg->suid ? "yes" : "no");
+}
+
+static int set_dev(struct uvm_config *cfg, const char *value, struct uvm_error *err)
+{
+    return uvm_value_bool(&cfg->dev, value, err);
+}
+
+static void print_dev(const struct uvm_config *cfg, const char *key, FILE *out)
+{
+    fprintf(out, "%s=%s\n", key, cfg->dev ? "yes" : "no");
+}
+
 static int set_allow_other(struct uvm_config *cfg, const char *value, struct uvm_error *err)
 {
     return uvm_value_bool(&cfg->allow_other, value, err);
@@ -245,6 +265,8 @@ static const struct config_key {
     {"transport", set_transport, print_transport, false, "auto|dev", "how FUSE requests travel (auto)"},
     {"threads", set_threads, print_threads, false, "N", "loop threads (one for each CPU)"},
     {"allow_other", set_allow_other, print_allow_other, true, "yes|no", "let other users in (no)"},
+    {"suid", set_suid, print_suid, true, "yes|no", "honour set-id bits of files (no)"},
+    {"dev", set_dev, print_dev, true, "yes|no", "honour device files (no)"},
     {"log", set_log, print_log, false, "LEVEL", "error, warning, info or debug (info)"},
     {"drain", set_drain, print_drain, false, "SECONDS", "how long a stop waits for clients (10)"},
     {"faults", set_faults, print_faults, true, "yes|no", "allow injected swap errors, for tests (no)"},

@@ -172,6 +172,8 @@ static int mount_up(const struct uvm_config *cfg, struct uvm_error *err)
     struct uvm_session_config session = {
         .mountpoint = cfg->mountpoint,
         .allow_other = cfg->allow_other,
+        .suid = cfg->suid,
+        .dev = cfg->dev,
         .ended = session_ended,
     };
     int rc = uvm_session_start(&session, err);

@@ -119,7 +119,8 @@ static int mount_device(const struct uvm_session_config *cfg, struct uvm_error *
     snprintf(options, sizeof(options),
              "fd=%d,rootmode=40000,user_id=%u,group_id=%u,default_permissions%s", fd, geteuid(),
              getegid(), cfg->allow_other ? ",allow_other" : "");
-    if (mount("uvmd", cfg->mountpoint, "fuse.uvmd", MS_NOSUID | MS_NODEV, options)) {
+    unsigned long flags = (cfg->suid ? 0 : MS_NOSUID) | (cfg->dev ? 0 : MS_NODEV);
+    if (mount("uvmd", cfg->mountpoint, "fuse.uvmd", flags, options)) {
         int code = -errno;
         return uvm_fail(err, code, "cannot mount on %s: %s%s", cfg->mountpoint, strerror(-code),
                         code == -EPERM ? ": mounting needs CAP_SYS_ADMIN, run as root" : "");

@@ -17,6 +17,7 @@
 struct uvm_session_config {
     const char *mountpoint; /* absolute */
     bool allow_other;
+    bool suid, dev;
     void (*ended)(void); /* the kernel has ended the session; on a loop's thread */
 };
 

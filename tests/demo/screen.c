@@ -17,7 +17,7 @@
 #include "daemon/stats.h"
 #include "daemon/util.h"
 
-#define DRAWN         3 /* lines of the block */
+#define DRAWN         4 /* lines of the block */
 #define TICK_MS       200
 #define PLAIN_EVERY_S 5
 #define STUCK_AFTER_S 60
@@ -116,18 +116,19 @@ static void put_phase(void)
            (double)ns / NS, (double)done * 1e3 / (double)ns);
 }
 
-static void put_counters(const char *separator)
+/* uvmd's counters in three lines, each with what begins and what ends it. */
+static void put_counters(const char *begin, const char *end)
 {
     struct snapshot s = screen_look();
 
-    printf("memory: %" PRIu64 " of %" PRIu64 " MiB used, %" PRIu64 " pages active, %" PRIu64
-           " inactive; swap: %" PRIu64 " of %" PRIu64 " MiB",
-           uvm_ptoa(s.npages - s.free) >> 20, uvm_ptoa(s.npages) >> 20, s.active, s.inactive,
-           uvm_ptoa(s.swpginuse) >> 20, uvm_ptoa(s.swpages) >> 20);
-    printf("%spaged out: %" PRIu64 " pages in %" PRIu64 " writes (%.0f each); paged in: %" PRIu64
-           " pages in %" PRIu64 " reads",
-           separator, s.pgswapout, s.pageouts,
-           s.pageouts ? (double)s.pgswapout / (double)s.pageouts : 0.0, s.pgswapin, s.pageins);
+    printf("%smemory %" PRIu64 "/%" PRIu64 " MiB: %" PRIu64 " pages active, %" PRIu64
+           " inactive; swap %" PRIu64 "/%" PRIu64 " MiB%s",
+           begin, uvm_ptoa(s.npages - s.free) >> 20, uvm_ptoa(s.npages) >> 20, s.active, s.inactive,
+           uvm_ptoa(s.swpginuse) >> 20, uvm_ptoa(s.swpages) >> 20, end);
+    printf("%spaged out %" PRIu64 " pages in %" PRIu64 " writes, %.0f each%s", begin, s.pgswapout,
+           s.pageouts, s.pageouts ? (double)s.pgswapout / (double)s.pageouts : 0.0, end);
+    printf("%spaged in  %" PRIu64 " pages in %" PRIu64 " reads%s", begin, s.pgswapin, s.pageins,
+           end);
 }
 
 static void draw(void)
@@ -135,9 +136,8 @@ static void draw(void)
     if (screen.drawn)
         printf("\033[%dA", DRAWN);
     put_phase();
-    printf("\033[K\n  ");
-    put_counters("\033[K\n  ");
     printf("\033[K\n");
+    put_counters("  ", "\033[K\n");
     screen.drawn = true;
     fflush(stdout);
 }
@@ -145,9 +145,8 @@ static void draw(void)
 static void say(void)
 {
     put_phase();
-    printf("\n    ");
-    put_counters("\n    ");
     putchar('\n');
+    put_counters("    ", "\n");
     fflush(stdout);
     screen.said = uvm_now_ns();
 }

@@ -323,6 +323,8 @@ START_TEST(test_drop_wanted)
     ck_assert_uint_eq(w[0].calls, 1);
     ck_assert_uint_eq(w[1].calls, 0); /* not of this cluster */
     core_letgo(busy);
+    core_run();
+    ck_assert_uint_eq(w[1].calls, 1);
 }
 END_TEST
 

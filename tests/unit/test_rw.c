@@ -1,0 +1,841 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Reads and writes of an object's bytes, from every state its pages can be in and with things that
+ * happen in the middle.
+ *
+ * The middle is reached through the linker (--wrap): the next pmap_kva() of the code under test is
+ * where a read is about to copy from the arena and a write to it, the next pmap_enter() where bytes
+ * are installed. No lock is held there, so a hook may do what another thread could.
+ */
+#include "core.h"
+
+#include <errno.h>
+
+#include "daemon/pager/swap.h"
+
+#define NPAGES 512u
+#define P      UVM_PAGE_SIZE
+
+void *__real_pmap_kva(uint32_t apage);
+void *__wrap_pmap_kva(uint32_t apage);
+int __real_pmap_enter(uint32_t apage, uint32_t n, const void *src, int prot);
+int __wrap_pmap_enter(uint32_t apage, uint32_t n, const void *src, int prot);
+
+static void (*on_kva)(void), (*on_enter)(void);
+static int enter_error;
+
+static void run_hook(void (**at)(void))
+{
+    void (*hook)(void) = *at;
+
+    *at = NULL;
+    if (hook) {
+        uvm_lock_assert_none();
+        hook();
+    }
+}
+
+void *__wrap_pmap_kva(uint32_t apage)
+{
+    run_hook(&on_kva);
+    return __real_pmap_kva(apage);
+}
+
+int __wrap_pmap_enter(uint32_t apage, uint32_t n, const void *src, int prot)
+{
+    run_hook(&on_enter);
+    return enter_error ? enter_error : __real_pmap_enter(apage, n, src, prot);
+}
+
+static struct uvm_object *uobj;
+static char page[P], zero[P];
+
+static void setup(void)
+{
+    core_up(NPAGES);
+    core_swap();
+    uobj = core_object();
+}
+
+static void teardown(void)
+{
+    ck_assert(!on_kva && !on_enter); /* every hook has run */
+    core_check_object(uobj);
+    core_gone(uobj);
+    core_down();
+}
+
+/* The page's bytes are the pattern of core_fill but for [from, to), which is `with`. */
+static void check_patched(uint32_t pgno, uint32_t from, uint32_t to, char with)
+{
+    char want[P];
+
+    core_pattern(want, uobj->id, pgno, 1);
+    memset(want + from, with, to - from);
+    ck_assert_int_eq(core_read(uobj, uvm_ptoa(pgno), page, P, 0), 0);
+    ck_assert_mem_eq(page, want, P);
+}
+
+static void check_zero(uint32_t pgno)
+{
+    memset(page, 0xff, P);
+    ck_assert_int_eq(core_read(uobj, uvm_ptoa(pgno), page, P, 0), 0);
+    ck_assert_mem_eq(page, zero, P);
+}
+
+/* Promise everything that is left. => how many pages that was */
+static uint64_t use_up(void)
+{
+    uint64_t total, avail;
+
+    uvm_reserve_space(&total, &avail);
+    ck_assert_int_eq(uvm_reserve((uint32_t)avail, NULL), UVM_RESERVED);
+    return avail;
+}
+
+/* --- writes --- */
+
+START_TEST(test_write_whole_empty)
+{
+    core_fill(uobj, 7, 1, 1);
+    struct vm_page *pg = core_page(uobj, 7);
+    ck_assert_uint_eq(pg->flags, 0);
+    ck_assert_uint_eq(pg->pqflags, PQ_ACTIVE);
+    ck_assert_int_eq(pmap_soft_state(pg->apage), PMAP_SOFT_RW);
+    ck_assert(pmap_is_modified(pg->apage));
+    ck_assert_uint_eq(uvm_stat_get(reserved), 1);
+    ck_assert_uint_eq(uvm_stat_get(delivered), 1);
+    core_verify(uobj, 7, 1, 1);
+}
+END_TEST
+
+/* The rest of a page that was never there is zeroes, whatever its memory held before (P8). */
+START_TEST(test_write_part_hole)
+{
+    ck_assert_int_eq(uvm_allocate(uobj, 1, 1), 0);
+    for (uint32_t pgno = 0; pgno < 2; pgno++) { /* EMPTY, HOLE */
+        memset(page, 'a', P);
+        ck_assert_int_eq(core_write(uobj, uvm_ptoa(pgno) + 100, page, 50, 0), 0);
+        ck_assert_int_eq(core_read(uobj, uvm_ptoa(pgno), page, P, 0), 0);
+        ck_assert_mem_eq(page, zero, 100);
+        ck_assert_int_eq(page[100], 'a');
+        ck_assert_int_eq(page[149], 'a');
+        ck_assert_mem_eq(page + 150, zero, P - 150);
+    }
+    ck_assert_uint_eq(uvm_stat_get(reserved), 2);
+}
+END_TEST
+
+START_TEST(test_write_part_resident)
+{
+    core_fill(uobj, 0, 1, 1);
+    ck_assert_int_eq(core_write(uobj, 5, "xxx", 3, 0), 0);
+    check_patched(0, 5, 8, 'x');
+}
+END_TEST
+
+/* A part of a paged-out page: it is paged in, and its slot, now of older bytes, is freed. */
+START_TEST(test_write_part_slot)
+{
+    core_fill(uobj, 0, 1, 1);
+    core_pageout(uobj, 0, 1);
+    ck_assert_int_eq(core_write(uobj, P - 3, "xxx", 3, 0), 0);
+    ck_assert_uint_eq(uvm_stat_get(pageins), 1);
+    ck_assert_uint_eq(uvm_stat_get(swpginuse), 0);
+    ck_assert_uint_eq(core_page(uobj, 0)->flags, 0);
+    check_patched(0, P - 3, P, 'x');
+}
+END_TEST
+
+/* All of it: nothing is read. */
+START_TEST(test_write_whole_slot)
+{
+    core_fill(uobj, 0, 4, 1);
+    core_pageout(uobj, 0, 4);
+    core_fill(uobj, 1, 2, 2);
+    ck_assert_uint_eq(uvm_stat_get(pageins), 0);
+    ck_assert_uint_eq(uvm_stat_get(swpginuse), 2);
+    ck_assert_uint_eq(uvm_stat_get(reserved), 4);
+    ck_assert_uint_eq(core_slot(uobj, 1), 0);
+    core_verify(uobj, 1, 2, 2);
+    core_verify(uobj, 0, 1, 1);
+    core_verify(uobj, 3, 1, 1);
+}
+END_TEST
+
+START_TEST(test_write_clean)
+{
+    core_fill(uobj, 0, 1, 1);
+    core_pageout(uobj, 0, 1);
+    core_verify(uobj, 0, 1, 1);
+    ck_assert_uint_eq(core_page(uobj, 0)->flags, PG_CLEAN);
+    ck_assert_int_eq(core_write(uobj, 0, "x", 1, 0), 0);
+    ck_assert_uint_eq(core_page(uobj, 0)->flags, 0);
+    ck_assert_uint_eq(uvm_stat_get(swpginuse), 0);
+    check_patched(0, 0, 1, 'x');
+}
+END_TEST
+
+/* Part, wholes over every state, part; across windows. */
+START_TEST(test_write_mixed)
+{
+    CLEANUP_FREE char *buf = malloc(P * 100);
+
+    core_fill(uobj, 10, 100, 1);
+    core_pageout(uobj, 10, 1);
+    core_pageout(uobj, 20, 5);
+    core_pageout(uobj, 109, 1);
+    core_flush(uobj, 30, 40, PGO_FREE);
+    memset(buf, 'y', P * 100);
+    ck_assert_int_eq(core_write(uobj, uvm_ptoa(10) + 1, buf, P * 100 - 2, 0), 0);
+    ck_assert_uint_eq(uvm_stat_get(pageins), 2); /* the two of which only a part was written */
+    check_patched(10, 1, P, 'y');
+    check_patched(24, 0, P, 'y');
+    check_patched(35, 0, P, 'y');
+    check_patched(63, 0, P, 'y');
+    check_patched(64, 0, P, 'y');
+    check_patched(109, 0, P - 1, 'y');
+    ck_assert_uint_eq(uvm_stat_get(reserved), 100);
+}
+END_TEST
+
+/* Zeroing a part makes nothing where there is nothing. */
+START_TEST(test_zero_part)
+{
+    core_fill(uobj, 0, 2, 1);
+    core_pageout(uobj, 1, 1);
+    ck_assert_int_eq(uvm_allocate(uobj, 2, 1), 0);
+    for (uint32_t i = 0; i < 4; i++)
+        ck_assert_int_eq(core_write(uobj, uvm_ptoa(i) + 10, NULL, 20, 0), 0);
+    check_patched(0, 10, 30, 0);
+    check_patched(1, 10, 30, 0);
+    ck_assert_uint_eq(core_tag(uobj, 2), UVM_E_HOLE);
+    ck_assert_uint_eq(core_tag(uobj, 3), UVM_E_EMPTY);
+}
+END_TEST
+
+/* --- reads --- */
+
+/* A hole installs nothing: it is promised room, and zeroes are delivered. */
+START_TEST(test_read_hole)
+{
+    memset(page, 0xff, P);
+    ck_assert_int_eq(core_read(uobj, uvm_ptoa(100), page, P, 0), 0);
+    ck_assert_mem_eq(page, zero, P);
+    ck_assert_uint_eq(core_tag(uobj, 100), UVM_E_HOLE);
+    ck_assert_uint_eq(uobj->nresident, 0);
+    ck_assert_uint_eq(uvm_stat_get(reserved), 1);
+    ck_assert_uint_eq(uvm_stat_get(delivered), 1);
+    ck_assert_uint_eq(uvm_stat_get(free), NPAGES);
+    ck_assert_int_eq(core_read(uobj, uvm_ptoa(100), page, P, 0), 0);
+    ck_assert_uint_eq(uvm_stat_get(reserved), 1); /* once */
+}
+END_TEST
+
+/* The longest read there is, and not aligned; over holes, pages and slots. */
+START_TEST(test_read_longest)
+{
+    const size_t len = uvm_ptoa(UVM_CLUSTER_PAGES);
+    CLEANUP_FREE char *buf = malloc(len);
+
+    core_fill(uobj, 50, 100, 1);
+    core_fill(uobj, 200, 50, 1);
+    core_pageout(uobj, 210, 20);
+    ck_assert_int_eq(core_read(uobj, uvm_ptoa(20) + 1, buf, len, 0), 0);
+    for (uint32_t pgno = 21; pgno < 20 + UVM_CLUSTER_PAGES; pgno++) {
+        const char *at = buf + uvm_ptoa(pgno - 20) - 1;
+        if ((pgno >= 50 && pgno < 150) || (pgno >= 200 && pgno < 250))
+            ck_assert(core_is_pattern(at, uobj->id, pgno, 1));
+        else
+            ck_assert_mem_eq(at, zero, P);
+    }
+    ck_assert_uint_eq(uvm_stat_get(faults), UVM_CLUSTER_PAGES + 1);
+}
+END_TEST
+
+/* A clean page that was delivered is first in line to go; a dirty one is merely used. */
+START_TEST(test_read_notes_use)
+{
+    core_fill(uobj, 0, 3, 1);
+    core_pageout(uobj, 1, 1);
+    core_verify(uobj, 1, 1, 1); /* resident and clean */
+    core_flush(uobj, 0, 3, PGO_DEACTIVATE);
+    core_verify(uobj, 0, 3, 1);
+    ck_assert_uint_eq(core_page(uobj, 0)->referenced, 1);
+    ck_assert_uint_eq(core_page(uobj, 1)->referenced, 0);
+    ck_assert_uint_eq(core_page(uobj, 1)->pqflags, PQ_INACTIVE);
+}
+END_TEST
+
+static char other_page[P];
+
+/* The object's page goes, and another object's takes its place in the arena. */
+static void change_hands(void)
+{
+    struct uvm_object *other = core_object();
+    uint32_t window = core_page(uobj, 0)->apage / UVM_WINDOW_PAGES, index;
+    uint64_t id;
+
+    core_flush(uobj, 0, 1, PGO_FREE);
+    ck_assert_int_eq(core_write(other, 0, other_page, P, 0), 0);
+    ck_assert_ptr_eq(pmap_window_owner(window, &id, &index), other);
+}
+
+/* P8: the copy of a window that has changed hands is thrown away. */
+START_TEST(test_read_window_changed_hands)
+{
+    memset(other_page, 's', P);
+    core_fill(uobj, 0, 1, 1);
+    struct uvm_object *o;
+    on_kva = change_hands;
+    check_zero(0);
+    ck_assert_uint_eq(uvm_stat_get(flt_regen), 1);
+    ck_assert_ptr_nonnull(o = uvm_object_next(uobj->id));
+    core_gone(o);
+    core_gone(o);
+}
+END_TEST
+
+static void evict(void)
+{
+    core_pageout(uobj, 0, 1);
+}
+
+/* The page goes to swap under the copy: the bytes are right all the same. */
+START_TEST(test_read_page_evicted)
+{
+    core_fill(uobj, 0, 1, 1);
+    on_kva = evict;
+    core_verify(uobj, 0, 1, 1);
+    ck_assert_uint_eq(uvm_stat_get(flt_regen), 1);
+    ck_assert_uint_eq(uvm_stat_get(pageins), 1);
+}
+END_TEST
+
+static void stray_zeroes(void)
+{
+    uint32_t apage = core_page(uobj, 5)->apage;
+
+    core_flush(uobj, 5, 6, PGO_FREE);
+    pmap_stray(apage);
+}
+
+/* A stray fault's zeroes void every copy of their window. */
+START_TEST(test_read_stray)
+{
+    core_fill(uobj, 0, 6, 1);
+    on_kva = stray_zeroes;
+    ck_assert_int_eq(core_read(uobj, 0, page, P, 0), 0);
+    ck_assert(core_is_pattern(page, uobj->id, 0, 1));
+    ck_assert_uint_eq(uvm_stat_get(flt_regen), 1);
+    core_fill(uobj, 5, 1, 2); /* the zeroes give way */
+    core_verify(uobj, 5, 1, 2);
+}
+END_TEST
+
+/* --- errors of the backing store --- */
+
+START_TEST(test_checksum_error)
+{
+    core_fill(uobj, 0, 3, 1);
+    core_pageout(uobj, 0, 3);
+    core_inject(false, core_slot(uobj, 1), 1, 0, 0);
+    ck_assert_int_eq(core_read(uobj, uvm_ptoa(1), page, P, 0), -EIO);
+    ck_assert_int_eq(core_write(uobj, uvm_ptoa(1), "x", 1, 0), -EIO);
+    ck_assert_uint_ge(uvm_stat_get(cksumerrors), 2);
+    core_verify(uobj, 0, 1, 1);
+    core_verify(uobj, 2, 1, 1);
+    core_fill(uobj, 1, 1, 2); /* all of it written anew: good again */
+    core_verify(uobj, 1, 1, 2);
+    ck_assert_uint_eq(uvm_stat_get(swpgbad), 1); /* the slot is not used again */
+}
+END_TEST
+
+START_TEST(test_read_error)
+{
+    core_fill(uobj, 0, 3, 1);
+    core_pageout(uobj, 0, 3);
+    core_inject(false, core_slot(uobj, 1), 1, EIO, 0);
+    CLEANUP_FREE char *buf = malloc(3 * P);
+    ck_assert_int_eq(core_read(uobj, 0, buf, 3 * P, 0), -EIO);
+    core_verify(uobj, 0, 1, 1);
+    core_verify(uobj, 2, 1, 1);
+    uvm_swap_inject_clear();
+    core_verify(uobj, 0, 3, 1);
+}
+END_TEST
+
+/* No memory in the host: what was there stays there. */
+START_TEST(test_enter_fails)
+{
+    core_fill(uobj, 1, 2, 1);
+    core_pageout(uobj, 1, 2);
+    uint32_t slot = core_slot(uobj, 1);
+    enter_error = -ENOMEM;
+    memset(page, 'z', P);
+    ck_assert_int_eq(core_write(uobj, 0, page, P, 0), -ENOMEM);
+    ck_assert_int_eq(core_write(uobj, uvm_ptoa(1), page, P, 0), -ENOMEM);
+    ck_assert_int_eq(core_read(uobj, uvm_ptoa(1), page, P, 0), -ENOMEM);
+    enter_error = 0;
+    ck_assert_uint_eq(core_tag(uobj, 0), UVM_E_HOLE);
+    ck_assert_uint_eq(core_slot(uobj, 1), slot);
+    ck_assert_uint_eq(uvm_stat_get(reserved), 3);
+    ck_assert_uint_eq(uvm_stat_get(free), NPAGES);
+    check_zero(0);
+    core_verify(uobj, 1, 2, 1);
+}
+END_TEST
+
+/* --- reservations --- */
+
+START_TEST(test_enospc)
+{
+    core_fill(uobj, 0, 1, 1);
+    uint64_t n = use_up();
+    memset(page, 'n', P);
+    ck_assert_int_eq(core_write(uobj, uvm_ptoa(1), page, P, 0), -ENOSPC);
+    ck_assert_int_eq(core_read(uobj, uvm_ptoa(1), page, P, 0), -ENOSPC);
+    ck_assert_uint_eq(core_tag(uobj, 1), UVM_E_EMPTY);
+    core_fill(uobj, 0, 1, 2); /* what has its promise goes on as ever */
+    core_verify(uobj, 0, 1, 2);
+    uvm_unreserve(n);
+    ck_assert_int_eq(core_write(uobj, uvm_ptoa(1), page, P, 0), 0);
+}
+END_TEST
+
+/* A write-back is refused only when the emergency reserve is gone too. */
+START_TEST(test_force)
+{
+    uint64_t n = use_up();
+
+    memset(page, 'f', P);
+    ck_assert_int_eq(core_write(uobj, 0, page, P, UVM_RW_FORCE), 0);
+    ck_assert(uvm_reserve_force(UVM_RESERVE_EMERGENCY - 1));
+    ck_assert_int_eq(core_write(uobj, P, page, P, UVM_RW_FORCE), -ENOSPC);
+    ck_assert_int_eq(core_write(uobj, 0, page, P, UVM_RW_FORCE), 0);
+    uvm_unreserve(n + UVM_RESERVE_EMERGENCY - 1);
+}
+END_TEST
+
+/* Who cannot store gets zeroes without a promise, and it is told. */
+START_TEST(test_readonly_without_reservation)
+{
+    struct core_req req;
+
+    core_start_read(&req, uobj, 0, page, P, UVM_RW_READONLY);
+    core_run();
+    ck_assert(!req.rw.unreserved); /* there is room: as for everybody */
+    ck_assert_uint_eq(uvm_stat_get(reserved), 1);
+    uint64_t n = use_up();
+    memset(page, 0xff, P);
+    core_start_read(&req, uobj, uvm_ptoa(1), page, P, UVM_RW_READONLY);
+    core_run();
+    ck_assert_uint_eq(req.ndone, 1);
+    ck_assert_int_eq(req.error, 0);
+    ck_assert(req.rw.unreserved);
+    ck_assert_mem_eq(page, zero, P);
+    ck_assert_uint_eq(core_tag(uobj, 1), UVM_E_EMPTY);
+    ck_assert_uint_eq(uvm_stat_get(reserved), n + 1);
+    uvm_unreserve(n);
+}
+END_TEST
+
+static void reclaim(void)
+{
+}
+
+/* Parked with nothing in hand until somebody gives back. */
+START_TEST(test_write_waits_for_reservation)
+{
+    struct core_req req;
+
+    uvm_reserve_set_reclaim(reclaim);
+    uint64_t n = use_up();
+    memset(page, 'w', P);
+    core_start_write(&req, uobj, 0, page, P, 0);
+    core_run();
+    ck_assert_uint_eq(req.ndone, 0);
+    ck_assert_uint_eq(uvm_stat_get(free), NPAGES);
+    uvm_unreserve(1);
+    core_run();
+    ck_assert_uint_eq(req.ndone, 1);
+    ck_assert_int_eq(req.error, 0);
+    ck_assert_uint_eq(uvm_stat_get(reserved), n);
+    uvm_unreserve(n - 1);
+}
+END_TEST
+
+/* A write that ends early gives back what it was granted and did not use. */
+START_TEST(test_enospc_in_the_middle)
+{
+    CLEANUP_FREE char *buf = calloc(128, P);
+    uint64_t n = use_up();
+
+    uvm_unreserve(64);
+    ck_assert_int_eq(core_write(uobj, 0, buf, 128 * P, 0), -ENOSPC);
+    ck_assert_uint_eq(uobj->nresident, 64); /* the first window */
+    ck_assert_uint_eq(uvm_stat_get(reserved), n);
+    uvm_unreserve(n - 64);
+}
+END_TEST
+
+START_TEST(test_allocate)
+{
+    core_fill(uobj, 10, 2, 1);
+    ck_assert_int_eq(uvm_allocate(uobj, 5, 100), 0);
+    ck_assert_uint_eq(uvm_stat_get(reserved), 100);
+    ck_assert_uint_eq(core_tag(uobj, 5), UVM_E_HOLE);
+    ck_assert_uint_eq(core_tag(uobj, 10), UVM_E_PAGE);
+    ck_assert_uint_eq(core_tag(uobj, 104), UVM_E_HOLE);
+    ck_assert_uint_eq(core_tag(uobj, 105), UVM_E_EMPTY);
+    ck_assert_int_eq(uvm_allocate(uobj, 5, 100), 0); /* it has them all */
+    ck_assert_uint_eq(uvm_stat_get(reserved), 100);
+    uint64_t n = use_up();
+    ck_assert_int_eq(uvm_allocate(uobj, 100, 10), -ENOSPC);
+    ck_assert_uint_eq(core_tag(uobj, 105), UVM_E_EMPTY); /* all or none */
+    core_fill(uobj, 5, 100, 2); /* and what was allocated can be written */
+    core_verify(uobj, 5, 100, 2);
+    uvm_unreserve(n);
+}
+END_TEST
+
+/* --- waiting --- */
+
+START_TEST(test_waits_for_busy_page)
+{
+    struct core_req rd, wr;
+
+    core_fill(uobj, 0, 3, 1);
+    struct vm_page *busy = core_busy(uobj, 1);
+    core_start_read(&rd, uobj, uvm_ptoa(1), page, P, 0);
+    core_start_write(&wr, uobj, 0, zero, P, 0); /* not that page */
+    core_run();
+    ck_assert_uint_eq(rd.ndone, 0);
+    ck_assert_uint_eq(wr.ndone, 1);
+    core_start_write(&wr, uobj, uvm_ptoa(1) + 9, "x", 1, 0);
+    core_run();
+    ck_assert_uint_eq(wr.ndone, 0);
+    core_letgo(busy);
+    core_run();
+    ck_assert_uint_eq(rd.ndone, 1);
+    ck_assert_uint_eq(wr.ndone, 1);
+    check_patched(1, 9, 10, 'x');
+}
+END_TEST
+
+START_TEST(test_write_waits_for_pages)
+{
+    struct vm_pagelist list = TAILQ_HEAD_INITIALIZER(list);
+    struct core_req req;
+
+    memset(page, 'p', P);
+    ck_assert(uvm_pagealloc(NPAGES - UVM_PAGE_RESERVE, &list, 0, NULL));
+    core_start_write(&req, uobj, 0, page, P, 0);
+    core_run();
+    ck_assert_uint_eq(req.ndone, 0);
+    ck_assert_uint_eq(uvm_stat_get(free), UVM_PAGE_RESERVE);
+    uvm_pageput(&list);
+    core_run();
+    ck_assert_uint_eq(req.ndone, 1);
+    ck_assert_int_eq(req.error, 0);
+}
+END_TEST
+
+/* Cancelled: one answer, and nothing is kept. */
+START_TEST(test_cancel)
+{
+    struct vm_pagelist list = TAILQ_HEAD_INITIALIZER(list);
+    struct core_req req;
+
+    ck_assert(uvm_pagealloc(NPAGES - UVM_PAGE_RESERVE, &list, 0, NULL));
+    core_start_write(&req, uobj, 0, page, P, 0);
+    uvm_write_cancel(&req.rw);
+    ck_assert_uint_eq(req.ndone, 1);
+    ck_assert_int_eq(req.error, -EINTR);
+    ck_assert_uint_eq(uvm_stat_get(reserved), 0);
+    uvm_pageput(&list);
+
+    uvm_reserve_set_reclaim(reclaim);
+    uint64_t n = use_up();
+    core_start_write(&req, uobj, 0, page, P, 0);
+    uvm_write_cancel(&req.rw);
+    ck_assert_uint_eq(req.ndone, 1);
+    ck_assert_int_eq(req.error, -EINTR);
+    uvm_unreserve(n);
+    core_run();
+    ck_assert_uint_eq(req.ndone, 1);
+    ck_assert_uint_eq(core_tag(uobj, 0), UVM_E_EMPTY);
+}
+END_TEST
+
+/* A busy page comes free by itself, and so does an answer that is on its way: no cancelling. */
+START_TEST(test_cancel_too_late)
+{
+    struct vm_pagelist list = TAILQ_HEAD_INITIALIZER(list);
+    struct core_req req;
+
+    core_fill(uobj, 0, 1, 1);
+    struct vm_page *busy = core_busy(uobj, 0);
+    core_start_write(&req, uobj, 0, "x", 1, 0);
+    uvm_write_cancel(&req.rw);
+    ck_assert_uint_eq(req.ndone, 0);
+    core_letgo(busy);
+    uvm_write_cancel(&req.rw);
+    core_run();
+    ck_assert_uint_eq(req.ndone, 1);
+    ck_assert_int_eq(req.error, 0);
+
+    uint32_t n = (uint32_t)uvm_stat_get(free) - UVM_PAGE_RESERVE;
+    ck_assert(uvm_pagealloc(n, &list, 0, NULL));
+    core_start_write(&req, uobj, P, page, P, 0);
+    uvm_pageput(&list);
+    uvm_write_cancel(&req.rw);
+    core_run();
+    ck_assert_uint_eq(req.ndone, 1);
+    ck_assert_int_eq(req.error, 0);
+}
+END_TEST
+
+/* --- truncation in the middle --- */
+
+static void truncate_all(void)
+{
+    core_flush(uobj, 0, 0, PGO_FREE | PGO_ALLPAGES);
+}
+
+static void check_gone(void)
+{
+    for (uint32_t i = 0; i < 3; i++)
+        ck_assert_uint_eq(core_tag(uobj, i), UVM_E_EMPTY);
+    ck_assert_uint_eq(uobj->nresident, 0);
+    ck_assert_uint_eq(uvm_stat_get(reserved), 0);
+    ck_assert_uint_eq(uvm_stat_get(swpginuse), 0);
+    ck_assert_uint_eq(uvm_stat_get(free), NPAGES);
+    check_zero(0);
+}
+
+START_TEST(test_truncate_during_write_resident)
+{
+    core_fill(uobj, 0, 3, 1);
+    on_kva = truncate_all;
+    memset(page, 't', P);
+    ck_assert_int_eq(core_write(uobj, P, page, P, 0), 0);
+    check_gone();
+}
+END_TEST
+
+START_TEST(test_truncate_during_write_fresh)
+{
+    on_enter = truncate_all;
+    memset(page, 't', P);
+    ck_assert_int_eq(core_write(uobj, P, page, P, 0), 0);
+    check_gone();
+}
+END_TEST
+
+START_TEST(test_truncate_during_write_slot)
+{
+    core_fill(uobj, 0, 3, 1);
+    core_pageout(uobj, 0, 3);
+    on_enter = truncate_all;
+    memset(page, 't', P);
+    ck_assert_int_eq(core_write(uobj, P, page, P, 0), 0);
+    check_gone();
+}
+END_TEST
+
+/* Nothing can be installed, and what could not be installed is truncated. */
+START_TEST(test_truncate_during_failing_write)
+{
+    core_fill(uobj, 1, 1, 1);
+    core_pageout(uobj, 1, 1);
+    on_enter = truncate_all;
+    enter_error = -ENOMEM;
+    ck_assert_int_eq(core_write(uobj, P, page, P, 0), -ENOMEM);
+    enter_error = 0;
+    check_gone();
+}
+END_TEST
+
+/* A page-in on a read's behalf is overtaken by truncation: the read finds a hole. */
+START_TEST(test_truncate_during_page_in)
+{
+    core_fill(uobj, 0, 3, 1);
+    core_pageout(uobj, 0, 3);
+    on_enter = truncate_all;
+    memset(page, 0xff, P);
+    ck_assert_int_eq(core_read(uobj, P, page, P, 0), 0);
+    ck_assert_mem_eq(page, zero, P);
+    ck_assert_uint_eq(core_tag(uobj, 1), UVM_E_HOLE);
+    ck_assert_uint_eq(uvm_stat_get(swpginuse), 0);
+}
+END_TEST
+
+/* A part is zeroed of a page that goes away while it is paged in for that. */
+START_TEST(test_truncate_during_zero_part)
+{
+    core_fill(uobj, 0, 1, 1);
+    core_pageout(uobj, 0, 1);
+    on_enter = truncate_all;
+    ck_assert_int_eq(core_write(uobj, 10, NULL, 20, 0), 0);
+    ck_assert_uint_eq(core_tag(uobj, 0), UVM_E_EMPTY);
+    ck_assert_uint_eq(uvm_stat_get(reserved), 0);
+}
+END_TEST
+
+/* --- lseek --- */
+
+START_TEST(test_find)
+{
+    const uint32_t end = 1000;
+
+    core_fill(uobj, 100, 10, 1);
+    core_pageout(uobj, 105, 5);
+    ck_assert_int_eq(uvm_allocate(uobj, 50, 10), 0); /* reserved, but no data */
+    core_fill(uobj, 500, 1, 1);
+    ck_assert_uint_eq(uvm_find(uobj, 0, end, true), 100);
+    ck_assert_uint_eq(uvm_find(uobj, 103, end, true), 103);
+    ck_assert_uint_eq(uvm_find(uobj, 110, end, true), 500);
+    ck_assert_uint_eq(uvm_find(uobj, 501, end, true), end);
+    ck_assert_uint_eq(uvm_find(uobj, 110, 400, true), 400);
+    ck_assert_uint_eq(uvm_find(uobj, 0, end, false), 0);
+    ck_assert_uint_eq(uvm_find(uobj, 55, end, false), 55);
+    ck_assert_uint_eq(uvm_find(uobj, 100, end, false), 110);
+    ck_assert_uint_eq(uvm_find(uobj, 500, 501, false), 501);
+}
+END_TEST
+
+/* --- everything together --- */
+
+START_TEST(test_round_trip)
+{
+    core_fill(uobj, 0, 400, 1);
+    core_pageout(uobj, 0, 400);
+    ck_assert_uint_eq(uobj->nresident, 0);
+    ck_assert_uint_eq(uobj->nswapped, 400);
+    core_verify(uobj, 0, 400, 1);
+    core_pageout(uobj, 0, 400);
+    core_verify(uobj, 0, 400, 1);
+}
+END_TEST
+
+static uint64_t rng = 88172645463325252ull;
+
+static uint32_t roll(uint32_t n)
+{
+    rng ^= rng << 13;
+    rng ^= rng >> 7;
+    rng ^= rng << 17;
+    return (uint32_t)(rng >> 24) % n;
+}
+
+static void random_pageout(uint32_t npages)
+{
+    for (uint32_t i = 0; i < npages; i++)
+        if (core_page(uobj, i) && roll(3) == 0)
+            core_pageout(uobj, i, 1);
+}
+
+/* Random writes, reads, punches and page-outs against a model that is an array. */
+START_TEST(test_model)
+{
+    enum { PAGES = 150, STEPS = 1500 };
+    CLEANUP_FREE char *model = calloc(PAGES, P);
+    CLEANUP_FREE char *buf = malloc(PAGES * (size_t)P);
+
+    for (unsigned step = 0; step < STEPS; step++) {
+        uint32_t off = roll(PAGES * P - 1), most = roll(2) ? 3 * P : 100 * P;
+        uint32_t len = 1 + roll(MIN(PAGES * P - off, most));
+        switch (roll(8)) {
+        case 0:
+            random_pageout(PAGES);
+            core_check_object(uobj);
+            break;
+        case 1: {
+            uint32_t pgno = roll(PAGES), n = 1 + roll(MIN(PAGES - pgno, 20));
+            core_flush(uobj, pgno, pgno + n, PGO_FREE);
+            memset(model + uvm_ptoa(pgno), 0, uvm_ptoa(n));
+            break;
+        }
+        case 2:
+        case 3:
+        case 4:
+            for (uint32_t i = 0; i < len; i++)
+                buf[i] = (char)(step + i % 251);
+            memcpy(model + off, buf, len);
+            ck_assert_int_eq(core_write(uobj, off, buf, len, 0), 0);
+            break;
+        default:
+            ck_assert_int_eq(core_read(uobj, off, buf, len, 0), 0);
+            ck_assert_msg(memcmp(buf, model + off, len) == 0, "step %u: wrong bytes", step);
+            break;
+        }
+    }
+}
+END_TEST
+
+static TCase *add_case(Suite *s, const char *name)
+{
+    TCase *tc = tcase_create(name);
+    tcase_add_checked_fixture(tc, setup, teardown);
+    suite_add_tcase(s, tc);
+    return tc;
+}
+
+static Suite *rw_suite(void)
+{
+    Suite *s = suite_create("rw");
+
+    TCase *tc = add_case(s, "write");
+    tcase_add_test(tc, test_write_whole_empty);
+    tcase_add_test(tc, test_write_part_hole);
+    tcase_add_test(tc, test_write_part_resident);
+    tcase_add_test(tc, test_write_part_slot);
+    tcase_add_test(tc, test_write_whole_slot);
+    tcase_add_test(tc, test_write_clean);
+    tcase_add_test(tc, test_write_mixed);
+    tcase_add_test(tc, test_zero_part);
+
+    tc = add_case(s, "read");
+    tcase_add_test(tc, test_read_hole);
+    tcase_add_test(tc, test_read_longest);
+    tcase_add_test(tc, test_read_notes_use);
+    tcase_add_test(tc, test_read_window_changed_hands);
+    tcase_add_test(tc, test_read_page_evicted);
+    tcase_add_test(tc, test_read_stray);
+
+    tc = add_case(s, "errors");
+    tcase_add_test(tc, test_checksum_error);
+    tcase_add_test(tc, test_read_error);
+    tcase_add_test(tc, test_enter_fails);
+
+    tc = add_case(s, "reservations");
+    tcase_add_test(tc, test_enospc);
+    tcase_add_test(tc, test_force);
+    tcase_add_test(tc, test_readonly_without_reservation);
+    tcase_add_test(tc, test_write_waits_for_reservation);
+    tcase_add_test(tc, test_enospc_in_the_middle);
+    tcase_add_test(tc, test_allocate);
+
+    tc = add_case(s, "waiting");
+    tcase_add_test(tc, test_waits_for_busy_page);
+    tcase_add_test(tc, test_write_waits_for_pages);
+    tcase_add_test(tc, test_cancel);
+    tcase_add_test(tc, test_cancel_too_late);
+
+    tc = add_case(s, "truncation in the middle");
+    tcase_add_test(tc, test_truncate_during_write_resident);
+    tcase_add_test(tc, test_truncate_during_write_fresh);
+    tcase_add_test(tc, test_truncate_during_write_slot);
+    tcase_add_test(tc, test_truncate_during_failing_write);
+    tcase_add_test(tc, test_truncate_during_page_in);
+    tcase_add_test(tc, test_truncate_during_zero_part);
+
+    tc = add_case(s, "all");
+    tcase_add_test(tc, test_find);
+    tcase_add_test(tc, test_round_trip);
+    tcase_add_test(tc, test_model);
+    return s;
+}
+
+UNIT_MAIN(rw_suite)
