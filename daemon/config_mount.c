@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #define MOUNTINFO "/proc/self/mountinfo"
 
@@ -71,12 +72,14 @@ int uvm_config_check_mountpoint(const struct uvm_config *cfg, struct uvm_error *
 {
     const char *path = cfg->mountpoint;
     struct stat st;
+    struct statfs fs;
     char type[64];
     int found = mounted_type(path, type);
 
     if (found < 0)
         return uvm_fail(err, found, MOUNTINFO ": %s", strerror(-found));
-    if (found && (strncmp(type, "fuse", 4) || stat(path, &st) == 0 || errno != ENOTCONN))
+    /* statfs, because stat may be answered from attributes that the kernel has kept. */
+    if (found && (strncmp(type, "fuse", 4) || statfs(path, &fs) == 0 || errno != ENOTCONN))
         return uvm_fail(err, -EBUSY, "%.300s: already a mount point (%s)", path, type);
     if (found)
         return fail_dead(path, err);

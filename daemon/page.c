@@ -104,6 +104,18 @@ static void page_grab(uint32_t n, struct vm_pagelist *list)
     uvm_stat_set(free, pm.nfree);
 }
 
+/* Give pages to those who wait, in order, while there are enough. => free list locked */
+static void serve_waiters(void)
+{
+    struct uvm_pagewait *wait;
+
+    while ((wait = TAILQ_FIRST(&pm.waiters)) && wait->npages + UVM_PAGE_RESERVE <= pm.nfree) {
+        TAILQ_REMOVE(&pm.waiters, wait, link);
+        page_grab(wait->npages, &wait->list);
+        uvm_loop_post(wait->loop, &wait->work);
+    }
+}
+
 bool uvm_pagealloc(uint32_t n, struct vm_pagelist *list, int flags, struct uvm_pagewait *wait)
 {
     bool reserve = flags & UVM_PGA_USERESERVE, got = false, low;
@@ -146,6 +158,7 @@ bool uvm_pagewait_cancel(struct uvm_pagewait *wait)
     TAILQ_FOREACH (w, &pm.waiters, link) {
         if (w == wait) {
             TAILQ_REMOVE(&pm.waiters, wait, link);
+            serve_waiters(); /* those behind may want less */
             return true;
         }
     }
@@ -164,12 +177,7 @@ void uvm_pageput(struct vm_pagelist *list)
         TAILQ_INSERT_HEAD(&pm.free, pg, pageq);
         pm.nfree++;
     }
-    struct uvm_pagewait *wait;
-    while ((wait = TAILQ_FIRST(&pm.waiters)) && wait->npages + UVM_PAGE_RESERVE <= pm.nfree) {
-        TAILQ_REMOVE(&pm.waiters, wait, link);
-        page_grab(wait->npages, &wait->list);
-        uvm_loop_post(wait->loop, &wait->work);
-    }
+    serve_waiters();
     uvm_stat_set(free, pm.nfree);
 }
 

@@ -23,11 +23,18 @@
 #define UVMPD_RETRY_MS 10
 
 /*
- * How many looks in a row may find nothing to free and nothing on its way, while somebody waits. By
+ * How many ticks in a row may find nothing to free and nothing on its way, while somebody waits. By
  * the reservations this cannot last: it takes a swap device whose slots have gone bad. Then those who
  * wait get an error rather than wait for ever; what is in memory stays.
  */
-#define UVMPD_HOPELESS 200
+#define UVMPD_HOPELESS 500
+
+/*
+ * After this many clusters of which nothing could be written it is not the slots: leave the device
+ * alone for a while, or it would eat them all.
+ */
+#define UVMPD_FAILURES   3
+#define UVMPD_BACKOFF_NS 1000000000ull
 
 /* How often an object is tried before its page is skipped: its holders are quick. */
 #define UVMPD_TRIES 8
@@ -37,7 +44,10 @@ static struct {
     struct uvm_work work;
     _Atomic bool posted; /* the work is queued */
     bool retrying;
-    unsigned fruitless; /* looks in a row that found nothing */
+    bool ticked;        /* the timer has fired since the last look */
+    unsigned fruitless; /* ticks in a row that found nothing */
+    unsigned failures;  /* clusters in a row of which nothing was written */
+    uint64_t resume_ns; /* leave swap alone until then */
     bool mapfull;       /* the pager map had no room for the last cluster */
     struct uvm_cluster *clusters;
     uint32_t busy; /* clusters in flight, a bit each */
@@ -127,7 +137,7 @@ static bool lock_owner(struct uvm_object *uobj, struct uvm_object **locked)
 /* Gather victims until there is a cluster of dirty ones, enough clean ones, or no more. */
 static void gather(void)
 {
-    bool full = swap_full();
+    bool full = swap_full() || uvm_now_ns() < pd.resume_ns;
     uint64_t need = shortage();
     unsigned tries = 0;
     struct uvm_object *locked = NULL;
@@ -189,6 +199,9 @@ static void free_clean(void)
 static void uvmpd_done(struct uvm_cluster *cl, uint32_t nok)
 {
     pd.busy &= ~(1u << (cl - pd.clusters));
+    pd.failures = nok ? 0 : pd.failures + 1;
+    if (pd.failures >= UVMPD_FAILURES)
+        pd.resume_ns = uvm_now_ns() + UVMPD_BACKOFF_NS;
     uvmpd_post();
 }
 
@@ -272,16 +285,32 @@ static void write_dirty(void)
         uvm_pager_dropcluster(pd.dirty + at, pd.ndirty - at, NULL, 0);
 }
 
-static void retry(void *arg)
+static void tick(void *arg)
 {
+    pd.ticked = true;
     uvmpd_post();
 }
 
 static void set_retry(bool on)
 {
     if (on != pd.retrying)
-        uvm_loop_every(pd.loop, on ? UVMPD_RETRY_MS : 0, retry, NULL);
+        uvm_loop_every(pd.loop, on ? UVMPD_RETRY_MS : 0, tick, NULL);
     pd.retrying = on;
+}
+
+/* Is no page in somebody's hands, who may be about to free it? */
+static bool all_settled(void)
+{
+    return uvm_stat_get(free) + uvm_stat_get(active) + uvm_stat_get(inactive) +
+               uvm_stat_get(wired) ==
+           uvm_stat_get(npages);
+}
+
+static void give_up(void)
+{
+    log_error("no page can be freed: swap is broken; requests fail");
+    uvm_pagewait_fail();
+    pd.fruitless = 0;
 }
 
 static void uvmpd_run(struct uvm_work *work)
@@ -300,12 +329,11 @@ static void uvmpd_run(struct uvm_work *work)
     }
     /* Nothing in flight whose end would wake us, nothing freed, and somebody waits. */
     bool waiting = shortage() && !pd.busy && uvm_page_wanted();
-    pd.fruitless = waiting ? pd.fruitless + 1 : 0;
-    if (pd.fruitless > UVMPD_HOPELESS) {
-        log_error("no page can be freed: swap is broken; requests fail");
-        uvm_pagewait_fail();
+    if (!waiting || !all_settled())
         pd.fruitless = 0;
-    }
+    else if (pd.ticked && ++pd.fruitless > UVMPD_HOPELESS)
+        give_up();
+    pd.ticked = false;
     set_retry(waiting);
 }
 
@@ -321,7 +349,9 @@ int uvmpd_start(struct uvm_error *err)
     pd.work.fn = uvmpd_run;
     pd.posted = false;
     pd.retrying = pd.mapfull = false;
-    pd.fruitless = 0;
+    pd.ticked = false;
+    pd.fruitless = pd.failures = 0;
+    pd.resume_ns = 0;
     pd.busy = 0;
     uvm_page_set_kick(uvmpd_post);
     rc = uvm_loop_start(pd.loop);

@@ -61,6 +61,18 @@ static bool take(uint64_t n, uint64_t max)
     return true;
 }
 
+/* Grant what those who are parked want, in order, while there is enough. => reserve locked */
+static void serve_parked(uint64_t max)
+{
+    struct uvm_reservewait *wait;
+
+    while ((wait = TAILQ_FIRST(&rsv.parked)) && take(wait->n, max)) {
+        TAILQ_REMOVE(&rsv.parked, wait, link);
+        wait->granted = true;
+        uvm_loop_post(wait->loop, &wait->work);
+    }
+}
+
 enum uvm_reserve_result uvm_reserve(uint32_t n, struct uvm_reservewait *wait)
 {
     uint64_t max = reserve_max();
@@ -94,12 +106,14 @@ enum uvm_reserve_result uvm_reserve(uint32_t n, struct uvm_reservewait *wait)
 
 bool uvm_reserve_cancel(struct uvm_reservewait *wait)
 {
+    uint64_t max = reserve_max();
     struct uvm_reservewait *w;
 
     UVM_LOCK_SCOPE(&rsv.lock);
     TAILQ_FOREACH (w, &rsv.parked, link) {
         if (w == wait) {
             TAILQ_REMOVE(&rsv.parked, wait, link);
+            serve_parked(max); /* those behind may want less */
             return true;
         }
     }
@@ -119,16 +133,11 @@ bool uvm_reserve_force(uint32_t n)
 void uvm_unreserve(uint64_t n)
 {
     uint64_t max = reserve_max();
-    struct uvm_reservewait *wait;
 
     UVM_LOCK_SCOPE(&rsv.lock);
     rsv.used -= n;
     uvm_stat_set(reserved, rsv.used);
-    while ((wait = TAILQ_FIRST(&rsv.parked)) && take(wait->n, max)) {
-        TAILQ_REMOVE(&rsv.parked, wait, link);
-        wait->granted = true;
-        uvm_loop_post(wait->loop, &wait->work);
-    }
+    serve_parked(max);
 }
 
 uint64_t uvm_reserve_mark(void)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "client.h"
 
-#include <check.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -29,11 +28,12 @@ struct report {
 
 static struct report *report;
 static pid_t program; /* the test program itself */
+static void (*program_failed)(const char *text);
 
 static sigjmp_buf bus_back;
 static volatile sig_atomic_t bus_expected;
 
-void client_init(void)
+void client_init(void (*failed)(const char *text))
 {
     report = mmap(NULL, sizeof(*report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (report == MAP_FAILED) {
@@ -41,6 +41,7 @@ void client_init(void)
         exit(EXIT_FAILURE);
     }
     program = getpid();
+    program_failed = failed;
     setvbuf(stdout, NULL, _IOLBF, 0);
 }
 
@@ -66,7 +67,7 @@ void client_fail(const char *file, int line, const char *fmt, ...)
     vsnprintf(text + n, sizeof(text) - (size_t)n, fmt, ap);
     va_end(ap);
     if (getpid() == program)
-        ck_abort_msg("%s", text);
+        program_failed(text);
     if (atomic_compare_exchange_strong(&report->state, &none, 1)) {
         memcpy(report->text, text, sizeof(text));
         atomic_store(&report->state, 2);
@@ -204,6 +205,19 @@ bool client_store(void *p, uint64_t value)
     }
     bus_expected = 1;
     *(volatile uint64_t *)p = value;
+    bus_expected = 0;
+    return true;
+}
+
+bool client_copy(void *dst, const void *src, size_t len)
+{
+    catch_bus();
+    if (sigsetjmp(bus_back, 1)) {
+        bus_expected = 0;
+        return false;
+    }
+    bus_expected = 1;
+    memcpy(dst, src, len);
     bus_expected = 0;
     return true;
 }

@@ -20,8 +20,12 @@
 #include <string.h>
 #include <sys/types.h>
 
-/* client_init: make the shared page. => once, by the test program; the caller is never a client */
-void client_init(void);
+/*
+ * client_init: make the shared page. => once, by the test program; the caller is never a client
+ *
+ * => failed: what a failure in the test program itself does; it does not return
+ */
+void client_init(void (*failed)(const char *text));
 
 /* client_report: what the first failure said, or NULL; client_report_clear: forget it. */
 const char *client_report(void);
@@ -108,5 +112,6 @@ double client_now(void);
  */
 bool client_load(const void *p, uint64_t *ret);
 bool client_store(void *p, uint64_t value);
+bool client_copy(void *dst, const void *src, size_t len);
 
 #endif

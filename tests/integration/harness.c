@@ -168,6 +168,11 @@ START_TEST(run_case)
 }
 END_TEST
 
+static void failed(const char *text)
+{
+    ck_abort_msg("%s", text);
+}
+
 static void teardown(void)
 {
     mount_cleanup(&run.m);
@@ -185,7 +190,7 @@ int harness_main(const char *name, const struct mount_case *cases, int ncases)
         fprintf(stderr, "UVMD is not set: the path of the uvmd to test\n");
         return EXIT_FAILURE;
     }
-    client_init();
+    client_init(failed);
     run.cases = cases;
     Suite *suite = suite_create(name);
     for (int i = 0; i < ncases; i++) {

@@ -60,8 +60,9 @@ void mount_abort(const struct mount *m)
         return;
     snprintf(path, sizeof(path), "/sys/fs/fuse/connections/%u/abort", minor);
     int fd CLEANUP_CLOSE = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd >= 0 && write(fd, "1", 1) < 0)
-        fprintf(stderr, "%s: %s\n", path, strerror(errno));
+    /* Where fusectl is not mounted, a forced umount aborts too; it need not succeed beyond that. */
+    if (fd < 0 || write(fd, "1", 1) < 0)
+        umount2(m->mountpoint, MNT_FORCE);
 }
 
 /* => in the new process */

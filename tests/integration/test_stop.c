@@ -135,7 +135,7 @@ static void busy_client(void *arg)
     }
 }
 
-enum end { BY_SIGNAL, BY_UMOUNT_FORCE, BY_ABORT, BY_LAZY_UMOUNT };
+enum end { BY_SIGNAL, BY_ABORT, BY_LAZY_UMOUNT };
 
 /* Ended in the middle of requests of every kind. */
 static void end_under_load(struct mount *m, enum end end)
@@ -153,8 +153,6 @@ static void end_under_load(struct mount *m, enum end end)
     must(!client_wait_for(m->daemon, 1));
     if (end == BY_SIGNAL)
         kill(m->daemon, SIGTERM); /* drain=1 ends it */
-    else if (end == BY_UMOUNT_FORCE)
-        umount2(m->mountpoint, MNT_FORCE); /* aborts; the mount itself stays busy */
     else if (end == BY_ABORT)
         mount_abort(m);
     else
@@ -169,11 +167,6 @@ static void end_under_load(struct mount *m, enum end end)
 static void signal_under_load(struct mount *m)
 {
     end_under_load(m, BY_SIGNAL);
-}
-
-static void umount_under_load(struct mount *m)
-{
-    end_under_load(m, BY_UMOUNT_FORCE);
 }
 
 static void abort_under_load(struct mount *m)
@@ -257,7 +250,6 @@ static const struct mount_case cases[] = {
     {"draining", draining, {.unmounted = true, .swap = "64M"}},
     {"giving_up", giving_up, {.unmounted = true, .swap = "64M"}},
     {"signal_under_load", signal_under_load, {.unmounted = true, .swap = "64M"}},
-    {"umount_under_load", umount_under_load, {.unmounted = true, .swap = "64M"}},
     {"abort_under_load", abort_under_load, {.unmounted = true, .swap = "64M"}},
     {"detach_under_load", detach_under_load, {.unmounted = true, .swap = "64M"}},
     {"by_umount", by_umount, {.unmounted = true, .swap = "64M"}},

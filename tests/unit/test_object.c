@@ -170,8 +170,8 @@ START_TEST(test_model)
         x ^= x >> 7;
         x ^= x << 17;
         uint32_t pgno = (uint32_t)(x >> 8) % SPAN;
-        enum uvm_entry_tag tag = (const enum uvm_entry_tag[]){
-            UVM_E_EMPTY, UVM_E_EMPTY, UVM_E_HOLE, UVM_E_SLOT}[x >> 40 & 3];
+        enum uvm_entry_tag tag = (const enum uvm_entry_tag[]){UVM_E_EMPTY, UVM_E_EMPTY, UVM_E_HOLE,
+                                                              UVM_E_SLOT}[x >> 40 & 3];
         uint32_t value = tag == UVM_E_SLOT ? 1 + (uint32_t)(x >> 20) % 1000 : 0;
         UVM_LOCK_SCOPE(&uobj->lock);
         struct uvm_leaf *leaf = uvm_leaf_make(uobj, pgno);
@@ -320,10 +320,8 @@ static void woken(struct uvm_work *work)
 
 static void wait_on(struct waiter *w, uint32_t pgno, uint32_t npages)
 {
-    *w = (struct waiter){.wait = {.work.fn = woken,
-                                  .loop = &core_loop,
-                                  .pgno = pgno,
-                                  .npages = npages}};
+    *w = (struct waiter){
+        .wait = {.work.fn = woken, .loop = &core_loop, .pgno = pgno, .npages = npages}};
     UVM_LOCK_SCOPE(&uobj->lock);
     uvm_object_wait(uobj, &w->wait);
 }
@@ -341,8 +339,8 @@ START_TEST(test_wakeup_overlap)
     static const struct {
         uint32_t pgno, npages;
         bool has11;
-    } ranges[] = {{11, 1, true}, {10, 2, true}, {11, 2, true}, {9, 5, true}, {10, 1, false},
-                  {12, 1, false}};
+    } ranges[] = {{11, 1, true}, {10, 2, true},  {11, 2, true},
+                  {9, 5, true},  {10, 1, false}, {12, 1, false}};
     struct vm_page *pg[3];
     struct waiter w[6];
 

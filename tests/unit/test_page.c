@@ -265,11 +265,11 @@ START_TEST(test_remove_wired)
 END_TEST
 
 /* The transitions that there are not. */
-#define ILLEGAL(name, what)                                                                        \
-    START_TEST(illegal_##name)                                                                     \
-    {                                                                                              \
-        what;                                                                                      \
-    }                                                                                              \
+#define ILLEGAL(name, what)    \
+    START_TEST(illegal_##name) \
+    {                          \
+        what;                  \
+    }                          \
     END_TEST
 
 ILLEGAL(unbusy_fake, uvm_page_unbusy(pg, UVM_Q_ACTIVE))
@@ -385,7 +385,7 @@ START_TEST(test_waiters_in_order)
     for (unsigned i = 0; i < 2; i++) {
         put_last(&list);
         ck_assert_uint_eq(given(&a), 0);
-        ck_assert_uint_eq(given(&b), 0); /* there would be enough for it */
+        ck_assert_uint_eq(given(&b), 0);              /* there would be enough for it */
         ck_assert(!uvm_pagealloc(1, &none, 0, NULL)); /* and for a newcomer */
     }
     put_last(&list);

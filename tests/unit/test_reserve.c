@@ -41,11 +41,9 @@ static void answered(struct uvm_work *work)
 
 static enum uvm_reserve_result ask(struct parked *p, uint32_t n, uint64_t object, uint32_t pgno)
 {
-    *p = (struct parked){.wait = {.work.fn = answered,
-                                  .loop = &core_loop,
-                                  .object = object,
-                                  .pgno = pgno,
-                                  .npages = n}};
+    *p = (struct parked){
+        .wait = {
+            .work.fn = answered, .loop = &core_loop, .object = object, .pgno = pgno, .npages = n}};
     return uvm_reserve(n, &p->wait);
 }
 
@@ -122,7 +120,7 @@ START_TEST(test_grant_in_order)
     ck_assert_int_eq(ask(&small, 1, 2, 0), UVM_RESERVE_PARKED);
     uvm_unreserve(9);
     check_answer(&large, 0, false);
-    check_answer(&small, 0, false); /* there would be enough for it */
+    check_answer(&small, 0, false);                           /* there would be enough for it */
     ck_assert_int_eq(uvm_reserve(1, NULL), UVM_RESERVE_FULL); /* and for a newcomer */
     uvm_unreserve(2);
     check_answer(&large, 1, true);

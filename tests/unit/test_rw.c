@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Reads and writes of an object's bytes, from every state its pages can be in and with things that
- * happen in the middle.
- *
- * The middle is reached through the linker (--wrap): the next pmap_kva() of the code under test is
- * where a read is about to copy from the arena and a write to it, the next pmap_enter() where bytes
- * are installed. No lock is held there, so a hook may do what another thread could.
+ * Reads and writes of an object's bytes, from every state its pages can be in: what is read and
+ * written, installed, promised and freed. What happens in the middle: test_rw_races.c.
  */
 #include "core.h"
 
@@ -15,37 +11,6 @@
 
 #define NPAGES 512u
 #define P      UVM_PAGE_SIZE
-
-void *__real_pmap_kva(uint32_t apage);
-void *__wrap_pmap_kva(uint32_t apage);
-int __real_pmap_enter(uint32_t apage, uint32_t n, const void *src, int prot);
-int __wrap_pmap_enter(uint32_t apage, uint32_t n, const void *src, int prot);
-
-static void (*on_kva)(void), (*on_enter)(void);
-static int enter_error;
-
-static void run_hook(void (**at)(void))
-{
-    void (*hook)(void) = *at;
-
-    *at = NULL;
-    if (hook) {
-        uvm_lock_assert_none();
-        hook();
-    }
-}
-
-void *__wrap_pmap_kva(uint32_t apage)
-{
-    run_hook(&on_kva);
-    return __real_pmap_kva(apage);
-}
-
-int __wrap_pmap_enter(uint32_t apage, uint32_t n, const void *src, int prot)
-{
-    run_hook(&on_enter);
-    return enter_error ? enter_error : __real_pmap_enter(apage, n, src, prot);
-}
 
 static struct uvm_object *uobj;
 static char page[P], zero[P];
@@ -59,7 +24,6 @@ static void setup(void)
 
 static void teardown(void)
 {
-    ck_assert(!on_kva && !on_enter); /* every hook has run */
     core_check_object(uobj);
     core_gone(uobj);
     core_down();
@@ -74,13 +38,6 @@ static void check_patched(uint32_t pgno, uint32_t from, uint32_t to, char with)
     memset(want + from, with, to - from);
     ck_assert_int_eq(core_read(uobj, uvm_ptoa(pgno), page, P, 0), 0);
     ck_assert_mem_eq(page, want, P);
-}
-
-static void check_zero(uint32_t pgno)
-{
-    memset(page, 0xff, P);
-    ck_assert_int_eq(core_read(uobj, uvm_ptoa(pgno), page, P, 0), 0);
-    ck_assert_mem_eq(page, zero, P);
 }
 
 /* Promise everything that is left. => how many pages that was */
@@ -267,72 +224,6 @@ START_TEST(test_read_notes_use)
 }
 END_TEST
 
-static char other_page[P];
-
-/* The object's page goes, and another object's takes its place in the arena. */
-static void change_hands(void)
-{
-    struct uvm_object *other = core_object();
-    uint32_t window = core_page(uobj, 0)->apage / UVM_WINDOW_PAGES, index;
-    uint64_t id;
-
-    core_flush(uobj, 0, 1, PGO_FREE);
-    ck_assert_int_eq(core_write(other, 0, other_page, P, 0), 0);
-    ck_assert_ptr_eq(pmap_window_owner(window, &id, &index), other);
-}
-
-/* P8: the copy of a window that has changed hands is thrown away. */
-START_TEST(test_read_window_changed_hands)
-{
-    memset(other_page, 's', P);
-    core_fill(uobj, 0, 1, 1);
-    struct uvm_object *o;
-    on_kva = change_hands;
-    check_zero(0);
-    ck_assert_uint_eq(uvm_stat_get(flt_regen), 1);
-    ck_assert_ptr_nonnull(o = uvm_object_next(uobj->id));
-    core_gone(o);
-    core_gone(o);
-}
-END_TEST
-
-static void evict(void)
-{
-    core_pageout(uobj, 0, 1);
-}
-
-/* The page goes to swap under the copy: the bytes are right all the same. */
-START_TEST(test_read_page_evicted)
-{
-    core_fill(uobj, 0, 1, 1);
-    on_kva = evict;
-    core_verify(uobj, 0, 1, 1);
-    ck_assert_uint_eq(uvm_stat_get(flt_regen), 1);
-    ck_assert_uint_eq(uvm_stat_get(pageins), 1);
-}
-END_TEST
-
-static void stray_zeroes(void)
-{
-    uint32_t apage = core_page(uobj, 5)->apage;
-
-    core_flush(uobj, 5, 6, PGO_FREE);
-    pmap_stray(apage);
-}
-
-/* A stray fault's zeroes void every copy of their window. */
-START_TEST(test_read_stray)
-{
-    core_fill(uobj, 0, 6, 1);
-    on_kva = stray_zeroes;
-    ck_assert_int_eq(core_read(uobj, 0, page, P, 0), 0);
-    ck_assert(core_is_pattern(page, uobj->id, 0, 1));
-    ck_assert_uint_eq(uvm_stat_get(flt_regen), 1);
-    core_fill(uobj, 5, 1, 2); /* the zeroes give way */
-    core_verify(uobj, 5, 1, 2);
-}
-END_TEST
-
 /* --- errors of the backing store --- */
 
 START_TEST(test_checksum_error)
@@ -362,27 +253,6 @@ START_TEST(test_read_error)
     core_verify(uobj, 2, 1, 1);
     uvm_swap_inject_clear();
     core_verify(uobj, 0, 3, 1);
-}
-END_TEST
-
-/* No memory in the host: what was there stays there. */
-START_TEST(test_enter_fails)
-{
-    core_fill(uobj, 1, 2, 1);
-    core_pageout(uobj, 1, 2);
-    uint32_t slot = core_slot(uobj, 1);
-    enter_error = -ENOMEM;
-    memset(page, 'z', P);
-    ck_assert_int_eq(core_write(uobj, 0, page, P, 0), -ENOMEM);
-    ck_assert_int_eq(core_write(uobj, uvm_ptoa(1), page, P, 0), -ENOMEM);
-    ck_assert_int_eq(core_read(uobj, uvm_ptoa(1), page, P, 0), -ENOMEM);
-    enter_error = 0;
-    ck_assert_uint_eq(core_tag(uobj, 0), UVM_E_HOLE);
-    ck_assert_uint_eq(core_slot(uobj, 1), slot);
-    ck_assert_uint_eq(uvm_stat_get(reserved), 3);
-    ck_assert_uint_eq(uvm_stat_get(free), NPAGES);
-    check_zero(0);
-    core_verify(uobj, 1, 2, 1);
 }
 END_TEST
 
@@ -493,193 +363,9 @@ START_TEST(test_allocate)
     uint64_t n = use_up();
     ck_assert_int_eq(uvm_allocate(uobj, 100, 10), -ENOSPC);
     ck_assert_uint_eq(core_tag(uobj, 105), UVM_E_EMPTY); /* all or none */
-    core_fill(uobj, 5, 100, 2); /* and what was allocated can be written */
+    core_fill(uobj, 5, 100, 2);                          /* and what was allocated can be written */
     core_verify(uobj, 5, 100, 2);
     uvm_unreserve(n);
-}
-END_TEST
-
-/* --- waiting --- */
-
-START_TEST(test_waits_for_busy_page)
-{
-    struct core_req rd, wr;
-
-    core_fill(uobj, 0, 3, 1);
-    struct vm_page *busy = core_busy(uobj, 1);
-    core_start_read(&rd, uobj, uvm_ptoa(1), page, P, 0);
-    core_start_write(&wr, uobj, 0, zero, P, 0); /* not that page */
-    core_run();
-    ck_assert_uint_eq(rd.ndone, 0);
-    ck_assert_uint_eq(wr.ndone, 1);
-    core_start_write(&wr, uobj, uvm_ptoa(1) + 9, "x", 1, 0);
-    core_run();
-    ck_assert_uint_eq(wr.ndone, 0);
-    core_letgo(busy);
-    core_run();
-    ck_assert_uint_eq(rd.ndone, 1);
-    ck_assert_uint_eq(wr.ndone, 1);
-    check_patched(1, 9, 10, 'x');
-}
-END_TEST
-
-START_TEST(test_write_waits_for_pages)
-{
-    struct vm_pagelist list = TAILQ_HEAD_INITIALIZER(list);
-    struct core_req req;
-
-    memset(page, 'p', P);
-    ck_assert(uvm_pagealloc(NPAGES - UVM_PAGE_RESERVE, &list, 0, NULL));
-    core_start_write(&req, uobj, 0, page, P, 0);
-    core_run();
-    ck_assert_uint_eq(req.ndone, 0);
-    ck_assert_uint_eq(uvm_stat_get(free), UVM_PAGE_RESERVE);
-    uvm_pageput(&list);
-    core_run();
-    ck_assert_uint_eq(req.ndone, 1);
-    ck_assert_int_eq(req.error, 0);
-}
-END_TEST
-
-/* Cancelled: one answer, and nothing is kept. */
-START_TEST(test_cancel)
-{
-    struct vm_pagelist list = TAILQ_HEAD_INITIALIZER(list);
-    struct core_req req;
-
-    ck_assert(uvm_pagealloc(NPAGES - UVM_PAGE_RESERVE, &list, 0, NULL));
-    core_start_write(&req, uobj, 0, page, P, 0);
-    uvm_write_cancel(&req.rw);
-    ck_assert_uint_eq(req.ndone, 1);
-    ck_assert_int_eq(req.error, -EINTR);
-    ck_assert_uint_eq(uvm_stat_get(reserved), 0);
-    uvm_pageput(&list);
-
-    uvm_reserve_set_reclaim(reclaim);
-    uint64_t n = use_up();
-    core_start_write(&req, uobj, 0, page, P, 0);
-    uvm_write_cancel(&req.rw);
-    ck_assert_uint_eq(req.ndone, 1);
-    ck_assert_int_eq(req.error, -EINTR);
-    uvm_unreserve(n);
-    core_run();
-    ck_assert_uint_eq(req.ndone, 1);
-    ck_assert_uint_eq(core_tag(uobj, 0), UVM_E_EMPTY);
-}
-END_TEST
-
-/* A busy page comes free by itself, and so does an answer that is on its way: no cancelling. */
-START_TEST(test_cancel_too_late)
-{
-    struct vm_pagelist list = TAILQ_HEAD_INITIALIZER(list);
-    struct core_req req;
-
-    core_fill(uobj, 0, 1, 1);
-    struct vm_page *busy = core_busy(uobj, 0);
-    core_start_write(&req, uobj, 0, "x", 1, 0);
-    uvm_write_cancel(&req.rw);
-    ck_assert_uint_eq(req.ndone, 0);
-    core_letgo(busy);
-    uvm_write_cancel(&req.rw);
-    core_run();
-    ck_assert_uint_eq(req.ndone, 1);
-    ck_assert_int_eq(req.error, 0);
-
-    uint32_t n = (uint32_t)uvm_stat_get(free) - UVM_PAGE_RESERVE;
-    ck_assert(uvm_pagealloc(n, &list, 0, NULL));
-    core_start_write(&req, uobj, P, page, P, 0);
-    uvm_pageput(&list);
-    uvm_write_cancel(&req.rw);
-    core_run();
-    ck_assert_uint_eq(req.ndone, 1);
-    ck_assert_int_eq(req.error, 0);
-}
-END_TEST
-
-/* --- truncation in the middle --- */
-
-static void truncate_all(void)
-{
-    core_flush(uobj, 0, 0, PGO_FREE | PGO_ALLPAGES);
-}
-
-static void check_gone(void)
-{
-    for (uint32_t i = 0; i < 3; i++)
-        ck_assert_uint_eq(core_tag(uobj, i), UVM_E_EMPTY);
-    ck_assert_uint_eq(uobj->nresident, 0);
-    ck_assert_uint_eq(uvm_stat_get(reserved), 0);
-    ck_assert_uint_eq(uvm_stat_get(swpginuse), 0);
-    ck_assert_uint_eq(uvm_stat_get(free), NPAGES);
-    check_zero(0);
-}
-
-START_TEST(test_truncate_during_write_resident)
-{
-    core_fill(uobj, 0, 3, 1);
-    on_kva = truncate_all;
-    memset(page, 't', P);
-    ck_assert_int_eq(core_write(uobj, P, page, P, 0), 0);
-    check_gone();
-}
-END_TEST
-
-START_TEST(test_truncate_during_write_fresh)
-{
-    on_enter = truncate_all;
-    memset(page, 't', P);
-    ck_assert_int_eq(core_write(uobj, P, page, P, 0), 0);
-    check_gone();
-}
-END_TEST
-
-START_TEST(test_truncate_during_write_slot)
-{
-    core_fill(uobj, 0, 3, 1);
-    core_pageout(uobj, 0, 3);
-    on_enter = truncate_all;
-    memset(page, 't', P);
-    ck_assert_int_eq(core_write(uobj, P, page, P, 0), 0);
-    check_gone();
-}
-END_TEST
-
-/* Nothing can be installed, and what could not be installed is truncated. */
-START_TEST(test_truncate_during_failing_write)
-{
-    core_fill(uobj, 1, 1, 1);
-    core_pageout(uobj, 1, 1);
-    on_enter = truncate_all;
-    enter_error = -ENOMEM;
-    ck_assert_int_eq(core_write(uobj, P, page, P, 0), -ENOMEM);
-    enter_error = 0;
-    check_gone();
-}
-END_TEST
-
-/* A page-in on a read's behalf is overtaken by truncation: the read finds a hole. */
-START_TEST(test_truncate_during_page_in)
-{
-    core_fill(uobj, 0, 3, 1);
-    core_pageout(uobj, 0, 3);
-    on_enter = truncate_all;
-    memset(page, 0xff, P);
-    ck_assert_int_eq(core_read(uobj, P, page, P, 0), 0);
-    ck_assert_mem_eq(page, zero, P);
-    ck_assert_uint_eq(core_tag(uobj, 1), UVM_E_HOLE);
-    ck_assert_uint_eq(uvm_stat_get(swpginuse), 0);
-}
-END_TEST
-
-/* A part is zeroed of a page that goes away while it is paged in for that. */
-START_TEST(test_truncate_during_zero_part)
-{
-    core_fill(uobj, 0, 1, 1);
-    core_pageout(uobj, 0, 1);
-    on_enter = truncate_all;
-    ck_assert_int_eq(core_write(uobj, 10, NULL, 20, 0), 0);
-    ck_assert_uint_eq(core_tag(uobj, 0), UVM_E_EMPTY);
-    ck_assert_uint_eq(uvm_stat_get(reserved), 0);
 }
 END_TEST
 
@@ -800,14 +486,10 @@ static Suite *rw_suite(void)
     tcase_add_test(tc, test_read_hole);
     tcase_add_test(tc, test_read_longest);
     tcase_add_test(tc, test_read_notes_use);
-    tcase_add_test(tc, test_read_window_changed_hands);
-    tcase_add_test(tc, test_read_page_evicted);
-    tcase_add_test(tc, test_read_stray);
 
     tc = add_case(s, "errors");
     tcase_add_test(tc, test_checksum_error);
     tcase_add_test(tc, test_read_error);
-    tcase_add_test(tc, test_enter_fails);
 
     tc = add_case(s, "reservations");
     tcase_add_test(tc, test_enospc);
@@ -816,20 +498,6 @@ static Suite *rw_suite(void)
     tcase_add_test(tc, test_write_waits_for_reservation);
     tcase_add_test(tc, test_enospc_in_the_middle);
     tcase_add_test(tc, test_allocate);
-
-    tc = add_case(s, "waiting");
-    tcase_add_test(tc, test_waits_for_busy_page);
-    tcase_add_test(tc, test_write_waits_for_pages);
-    tcase_add_test(tc, test_cancel);
-    tcase_add_test(tc, test_cancel_too_late);
-
-    tc = add_case(s, "truncation in the middle");
-    tcase_add_test(tc, test_truncate_during_write_resident);
-    tcase_add_test(tc, test_truncate_during_write_fresh);
-    tcase_add_test(tc, test_truncate_during_write_slot);
-    tcase_add_test(tc, test_truncate_during_failing_write);
-    tcase_add_test(tc, test_truncate_during_page_in);
-    tcase_add_test(tc, test_truncate_during_zero_part);
 
     tc = add_case(s, "all");
     tcase_add_test(tc, test_find);
