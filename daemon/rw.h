@@ -76,11 +76,31 @@ int uvm_allocate(struct uvm_object *uobj, uint32_t pgno, uint32_t npages);
  * => for lseek; a page that was only read is a hole */
 uint32_t uvm_find(struct uvm_object *uobj, uint32_t pgno, uint32_t end, bool data);
 
-/* Private to rw.c and write.c. */
+/* Shared by rw.c, read.c, write.c and space.c, and nobody else. */
+
+/* uvm_read_run, uvm_write_run: the machines: run the request from the top. */
+void uvm_read_run(struct uvm_rw *rw);
 void uvm_write_run(struct uvm_rw *rw);
+
+/* uvm_rw_finish: give back what the request still has in hand, and end it. => no lock held */
 void uvm_rw_finish(struct uvm_rw *rw, int error);
+
+/* uvm_rw_wait_busy: park until a busy page of the range is not. => object locked, unlocked on return */
 void uvm_rw_wait_busy(struct uvm_rw *rw, uint32_t pgno, uint32_t npages);
+
+/* uvm_rw_fault: bring a range in, then run again. => no lock held */
 void uvm_rw_fault(struct uvm_rw *rw, uint32_t pgno, uint32_t npages);
+
+/*
+ * uvm_rw_reserve: have n reservations granted.
+ *
+ * => object locked; true: they are
+ * => false, *ret_error 0: parked, the caller unlocks and returns; else refused
+ */
 bool uvm_rw_reserve(struct uvm_rw *rw, uint32_t n, uint32_t pgno, uint32_t npages, int *ret_error);
+
+/* uvm_rw_make_holes: turn the EMPTY pages of a range into HOLEs. => object locked, reservations
+ * granted; 0 or -ENOMEM */
+int uvm_rw_make_holes(struct uvm_rw *rw, uint32_t pgno, uint32_t npages);
 
 #endif

@@ -26,7 +26,7 @@ LAYERS = [
     # 2: two halves that know of each other only what page_md.h says
     (2, "daemon/pager/*", "daemon/pmap/*"),
     # 3: the walks, which bring the two together
-    (3, "daemon/fault.*", "daemon/faultd.*", "daemon/rw.*", "daemon/write.c", "daemon/pdaemon.*",
+    (3, "daemon/fault.*", "daemon/faultd.*", "daemon/rw.*", "daemon/read.c", "daemon/write.c", "daemon/space.c", "daemon/pdaemon.*",
      "daemon/revoker.*"),
     # 4: the ways in. The configuration is here because it knows what a swap specification is
     # (config.h includes pager/swap.h for struct uvm_swapspec); nothing below includes it.
@@ -115,7 +115,9 @@ def sources(root):
 
 def resolve(root, path, name):
     """The file of ours that an #include names, or None: it is foreign."""
-    for base in (os.path.dirname(path), ""):
+    # The stress suite builds on the integration suite's harness.
+    harness = ["tests/integration"] if path.startswith("tests/stress/") else []
+    for base in (os.path.dirname(path), *harness, ""):
         found = os.path.normpath(os.path.join(base, name))
         if os.path.isfile(os.path.join(root, found)):
             return found

@@ -152,6 +152,8 @@ START_TEST(run_case)
     if (!m->foreign && !c->opts.unmounted)
         mount_start(m);
     bool ok = mount_body(m, c->body);
+    if (!ok && m->daemon)
+        harness_counters(m);
     if (m->daemon) {
         char first[sizeof(m->trouble)];
         memcpy(first, m->trouble, sizeof(first));

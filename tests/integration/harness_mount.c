@@ -252,6 +252,21 @@ int mount_call(const struct mount *m, struct json_object **result, const char *c
     return error;
 }
 
+void harness_counters(const struct mount *m)
+{
+    struct json_object *stat = NULL;
+
+    if (mount_call(m, &stat, "stat", NULL))
+        return;
+    json_object_object_foreach(stat, key, value)
+    {
+        if (json_object_get_type(value) == json_type_int && json_object_get_uint64(value))
+            fprintf(stderr, "%s %" PRIu64 ", ", key, json_object_get_uint64(value));
+    }
+    fprintf(stderr, "the others 0\n");
+    json_object_put(stat);
+}
+
 uint64_t mount_counter(const struct mount *m, const char *name)
 {
     struct json_object *stat = NULL, *value;

@@ -207,7 +207,7 @@ static void fill_stopped(void *arg)
     for (uint64_t i = 0; i < job->npages; i++) {
         content_fill(page, job->seed, i);
         ssize_t n = pwrite(fd, page, PAGE, (off_t)(i * PAGE));
-        must_msg(n == PAGE || errno == ENOSPC, "page %" PRIu64 ": %s", i, strerror(errno));
+        must_msg(n == PAGE || errno == ENOSPC || errno == EIO, "page %" PRIu64 ": %s", i, strerror(errno));
         if (n != PAGE)
             must_sys(ftruncate(fd, (off_t)(i * PAGE)));
         if (n != PAGE)

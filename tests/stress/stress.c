@@ -26,7 +26,7 @@ static struct {
     const char *memory;
     struct mount m;
     struct model *model;
-} stress = {.seed = 1, .seconds = 40, .size_kib = 2048, .processes = 4, .files = 6, .memory = "8M"};
+} stress = {.seed = 1, .seconds = 40, .size_kib = 2048, .processes = 4, .files = 12, .memory = "8M"};
 
 static void failed(const char *text)
 {

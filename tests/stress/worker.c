@@ -14,13 +14,13 @@
 #include "client.h"
 #include "content.h"
 
-#define LEN_MAX (160u << 10)
+#define LEN_MAX (256u << 10)
 
 /* How often each operation is chosen, out of their sum. */
 static const unsigned weights[OP_COUNT] = {
-    [OP_CREATE] = 0,  [OP_UNLINK] = 2,  [OP_RENAME] = 2, [OP_REOPEN] = 3, [OP_TRUNCATE] = 5,
-    [OP_PUNCH] = 5,   [OP_ZERO] = 2,    [OP_PWRITE] = 18, [OP_STORE] = 18, [OP_APPEND] = 3,
-    [OP_PREAD] = 16,  [OP_LOAD] = 16,   [OP_DIRECT] = 4, [OP_FSYNC] = 3,  [OP_DROP] = 9,
+    [OP_UNLINK] = 3,   [OP_RENAME] = 15,  [OP_REOPEN] = 20, [OP_TRUNCATE] = 12, [OP_PUNCH] = 25,
+    [OP_ZERO] = 10,    [OP_PWRITE] = 170, [OP_STORE] = 170, [OP_APPEND] = 30,   [OP_PREAD] = 160,
+    [OP_LOAD] = 160,   [OP_DIRECT] = 40,  [OP_FSYNC] = 30,  [OP_DROP] = 120,
 };
 
 struct mine {
@@ -323,7 +323,8 @@ static void look_at_others(void)
     if (sequence % 2 || !f->exists || !size)
         return;
     uint64_t off = content_random(&me.looks) % size;
-    size_t len = (size_t)MIN(size - off, 1 + content_random(&me.looks) % (16 * PAGE)), n = 0;
+    size_t len = 1 + content_random(&me.looks) % (16 * PAGE), n = 0;
+    len = MIN(len, size - off);
     int fd = open(name_of(f, path), O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return;

@@ -124,16 +124,21 @@ START_TEST(test_clean_is_free)
 }
 END_TEST
 
-/* A waiter that wants more than the target gets its pages. */
+/* A waiter that wants more than the target gets its pages. (Clean ones: of those the pagedaemon
+ * frees no more than it needs to.) */
 START_TEST(test_waiter_beyond_target)
 {
     struct core_req req;
     const uint32_t n = 200;
 
-    ck_assert_uint_gt(n, uvm_stat_get(freetarg) - UVM_PAGE_RESERVE);
+    ck_assert_uint_gt(n + UVM_PAGE_RESERVE, uvm_stat_get(freetarg));
     fill(uobj, 0, n, 1);
     core_pageout(uobj, 0, n);
-    fill(uobj, n, 280, 1);
+    fill(uobj, n, 300, 1);
+    core_pageout(uobj, n, 300);
+    verify(uobj, n, 300, 1);
+    ck_assert_uint_lt(uvm_stat_get(free), n + UVM_PAGE_RESERVE);
+    ck_assert_uint_gt(uvm_stat_get(free), uvm_stat_get(freetarg));
     CLEANUP_FREE char *buf = malloc(uvm_ptoa(n));
     core_start_read(&req, uobj, 0, buf, uvm_ptoa(n), 0);
     core_run();
@@ -141,6 +146,25 @@ START_TEST(test_waiter_beyond_target)
     ck_assert_int_eq(req.error, 0);
     for (uint32_t i = 0; i < n; i++)
         ck_assert(core_is_pattern(buf + uvm_ptoa(i), uobj->id, i, 1));
+}
+END_TEST
+
+/* The mark says clean, but it was stored to since: it is written again, to another slot. */
+START_TEST(test_clean_but_modified)
+{
+    fill(uobj, 0, 300, 1);
+    core_pageout(uobj, 0, 300);
+    verify(uobj, 0, 300, 1);
+    for (uint32_t i = 0; i < 300; i++) {
+        struct vm_page *pg = core_page(uobj, i);
+        ck_assert_uint_eq(pg->flags, PG_CLEAN);
+        pmap_page_protect(pg->apage, 1, UVM_PROT_RW);
+        core_pattern(pmap_kva(pg->apage), uobj->id, i, 2);
+    }
+    fill(uobj, 300, 128, 2);
+    ck_assert_uint_gt(uvm_stat_get(pgswapout), 300);
+    verify(uobj, 0, 428, 2);
+    core_check_object(uobj); /* teardown sees to the slots */
 }
 END_TEST
 
@@ -347,6 +371,7 @@ static Suite *pdaemon_suite(void)
     tcase_add_test(tc, test_many_objects_random);
     tcase_add_test(tc, test_clean_is_free);
     tcase_add_test(tc, test_waiter_beyond_target);
+    tcase_add_test(tc, test_clean_but_modified);
     tcase_add_test(tc, test_wired_and_busy_stay);
     tcase_add_test(tc, test_object_locked);
     tcase_add_test(tc, test_map_full);

@@ -369,6 +369,52 @@ START_TEST(test_allocate)
 }
 END_TEST
 
+static struct uvm_leaf marks(uint32_t pgno)
+{
+    UVM_LOCK_SCOPE(&uobj->lock);
+    struct uvm_leaf *leaf = uvm_leaf_lookup(uobj, pgno);
+    ck_assert_ptr_nonnull(leaf);
+    return *leaf;
+}
+
+static void mark_revoking(uint32_t pgno, uint64_t mask)
+{
+    UVM_LOCK_SCOPE(&uobj->lock);
+    uvm_leaf_lookup(uobj, pgno)->revoking |= mask;
+}
+
+/* What fallocate promised is remembered until it is punched. */
+START_TEST(test_allocated_marks)
+{
+    ck_assert_int_eq(uvm_allocate(uobj, 60, 10), 0);
+    ck_assert_uint_eq(marks(60).allocated, 0xfull << 60);
+    ck_assert_uint_eq(marks(64).allocated, 0x3full);
+    core_flush(uobj, 62, 66, PGO_FREE);
+    ck_assert_uint_eq(marks(60).allocated, 0x3ull << 60);
+    ck_assert_uint_eq(marks(64).allocated, 0x3cull);
+    ck_assert_int_eq(uvm_allocate(uobj, 128, 64), 0);
+    ck_assert_uint_eq(marks(128).allocated, ~0ull);
+}
+END_TEST
+
+/* A hole that is being revoked is somebody's again as soon as it is read or written; a hole that was
+ * punched is nobody's. */
+START_TEST(test_revoking_marks)
+{
+    CLEANUP_FREE char *buf = calloc(8, P);
+
+    ck_assert_int_eq(core_read(uobj, 0, buf, 8 * P, 0), 0);
+    mark_revoking(0, 0xff);
+    ck_assert_int_eq(core_read(uobj, P, buf, 2 * P, 0), 0);
+    ck_assert_uint_eq(marks(0).revoking, 0xf9);
+    core_fill(uobj, 5, 1, 1);
+    ck_assert_uint_eq(marks(0).revoking, 0xd9);
+    core_flush(uobj, 6, 8, PGO_FREE);
+    ck_assert_uint_eq(marks(0).revoking, 0x19);
+    ck_assert_uint_eq(marks(0).delivered, 0x3f);
+}
+END_TEST
+
 /* --- lseek --- */
 
 START_TEST(test_find)
@@ -498,6 +544,8 @@ static Suite *rw_suite(void)
     tcase_add_test(tc, test_write_waits_for_reservation);
     tcase_add_test(tc, test_enospc_in_the_middle);
     tcase_add_test(tc, test_allocate);
+    tcase_add_test(tc, test_allocated_marks);
+    tcase_add_test(tc, test_revoking_marks);
 
     tc = add_case(s, "all");
     tcase_add_test(tc, test_find);

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The read half of rw.h.
+ *
+ *      under the lock    every page is PAGE or HOLE; note windows, generations, what is resident
+ *      without it        copy; a page that goes meanwhile faults and comes back (faultd.c)
+ *      after it          the same generations? reply : again
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "pmap/pmap.h"
+#include "policy.h"
+#include "rw.h"
+#include "stats.h"
+
+/* A read touches at most this many windows: 257 pages, not aligned. */
+#define READ_SPANS 6
+
+/* The part of a read that lies in one window, as it was under the object's lock. */
+struct span {
+    uint32_t first, npages; /* page indices */
+    uint64_t resident;      /* bit i: page first + i is in the arena */
+    uint32_t window, gen;
+};
+
+struct tally {
+    uint32_t busy, slot, empty;
+};
+
+/* What is in the way of reading [first, first + n)? => object locked */
+static struct tally tally_range(struct uvm_object *uobj, uint32_t first, uint32_t n)
+{
+    struct tally t = {0};
+
+    for (uint32_t i = 0; i < n; i++) {
+        uvm_entry e = uvm_entry_get(uobj, first + i);
+        struct vm_page *pg = uvm_entry_page(e);
+        t.busy += pg && (pg->flags & PG_BUSY);
+        t.slot += uvm_entry_tag(e) == UVM_E_SLOT;
+        t.empty += uvm_entry_tag(e) == UVM_E_EMPTY;
+    }
+    return t;
+}
+
+/*
+ * Note that the pages of a span are used. A clean page that the client cache is about to hold is
+ * not worth keeping here as well: it is first in line to be freed. => object locked
+ */
+static void note_use(struct uvm_leaf *leaf, uint32_t at, uint32_t n)
+{
+    UVM_LOCK_SCOPE(uvm_page_queue_lock());
+    for (uint32_t i = at; i < at + n; i++) {
+        struct vm_page *pg = uvm_entry_page(leaf->entry[i]);
+        if (!pg)
+            continue;
+        if (!(pg->flags & PG_CLEAN)) {
+            uvm_page_reference(pg);
+        } else if (pg->pqflags & (PQ_ACTIVE | PQ_INACTIVE)) {
+            uvm_policy->dequeue(pg);
+            uvm_policy->enqueue(pg, UVM_Q_FIRST);
+        }
+    }
+}
+
+/* Cut a range into spans. => object locked, no page of it busy or on swap; returns how many */
+static unsigned make_spans(struct uvm_object *uobj, uint32_t first, uint32_t n, struct span *spans)
+{
+    unsigned count = 0;
+
+    for (uint32_t done = 0; done < n; count++) {
+        assert(count < READ_SPANS);
+        struct span *s = &spans[count];
+        uint32_t at = (first + done) % UVM_WINDOW_PAGES;
+        s->first = first + done;
+        s->npages = MIN(n - done, UVM_WINDOW_PAGES - at);
+        s->resident = 0;
+        s->window = UVM_NOWINDOW;
+        done += s->npages;
+        struct uvm_leaf *leaf = uvm_leaf_lookup(uobj, s->first);
+        if (!leaf)
+            continue;
+        for (uint32_t i = 0; i < s->npages; i++)
+            if (uvm_entry_tag(leaf->entry[at + i]) == UVM_E_PAGE)
+                s->resident |= 1ull << i;
+        uint64_t mask = s->npages == 64 ? ~0ull : (1ull << s->npages) - 1;
+        uvm_delivered_set(leaf, mask << at);
+        leaf->revoking &= ~(mask << at);
+        if (s->resident) {
+            s->window = leaf->window;
+            s->gen = pmap_window_gen(leaf->window);
+            note_use(leaf, at, s->npages);
+        }
+    }
+    return count;
+}
+
+/* Copy a span's bytes that fall into [off, off + len). => no lock: pages may go meanwhile */
+static void copy_span(const struct span *s, uint64_t off, size_t len, char *dst)
+{
+    for (uint32_t i = 0, run; i < s->npages; i += run) {
+        bool present = s->resident >> i & 1;
+        run = 1;
+        while (i + run < s->npages && (s->resident >> (i + run) & 1) == present)
+            run++;
+        uint64_t from = MAX(uvm_ptoa(s->first + i), off);
+        uint64_t to = MIN(uvm_ptoa(s->first + i + run), off + len);
+        if (present) {
+            const char *window = pmap_kva(s->window * UVM_WINDOW_PAGES);
+            memcpy(dst + (from - off), window + (from & (uvm_ptoa(UVM_WINDOW_PAGES) - 1)),
+                   to - from);
+        } else {
+            memset(dst + (from - off), 0, to - from);
+        }
+    }
+}
+
+static void read_done(struct uvm_rw *rw, const struct span *spans, unsigned nspans)
+{
+    bool any = false;
+
+    for (unsigned i = 0; i < nspans; i++)
+        any |= spans[i].resident != 0;
+    if (!rw->faulted)
+        uvm_hist_add(any ? UVM_HIST_HIT : UVM_HIST_ZERO, uvm_now_ns() - rw->start_ns);
+    uvm_rw_finish(rw, 0);
+}
+
+void uvm_read_run(struct uvm_rw *rw)
+{
+    uint32_t first = (uint32_t)uvm_atop(rw->off);
+    uint32_t n = (uint32_t)(uvm_atop(rw->off + rw->len - 1) - first + 1);
+    struct span spans[READ_SPANS];
+    int error = 0;
+
+    for (;;) {
+        uvm_lock_acquire(&rw->uobj->lock);
+        struct tally t = tally_range(rw->uobj, first, n);
+        if (t.busy) {
+            uvm_rw_wait_busy(rw, first, n);
+            return;
+        }
+        if (t.slot) {
+            uvm_lock_release(&rw->uobj->lock);
+            uvm_rw_fault(rw, first, n);
+            return;
+        }
+        bool reserved = !t.empty || uvm_rw_reserve(rw, t.empty, first, n, &error);
+        if (t.empty && reserved)
+            error = uvm_rw_make_holes(rw, first, n);
+        if (!reserved && error == -ENOSPC && (rw->flags & UVM_RW_READONLY)) {
+            rw->unreserved = true;
+            reserved = true;
+            error = 0;
+        }
+        if (!reserved || error) {
+            uvm_lock_release(&rw->uobj->lock);
+            if (error)
+                uvm_rw_finish(rw, error);
+            return;
+        }
+        unsigned nspans = make_spans(rw->uobj, first, n, spans);
+        uvm_lock_release(&rw->uobj->lock);
+
+        bool stale = false;
+        for (unsigned i = 0; i < nspans; i++)
+            copy_span(&spans[i], rw->off, rw->len, rw->dst);
+        atomic_thread_fence(memory_order_acquire);
+        for (unsigned i = 0; i < nspans; i++)
+            stale |= spans[i].resident && pmap_window_gen(spans[i].window) != spans[i].gen;
+        if (!stale) {
+            read_done(rw, spans, nspans);
+            return;
+        }
+        uvm_stat_inc(flt_regen);
+    }
+}
