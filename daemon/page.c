@@ -104,16 +104,35 @@ static void page_grab(uint32_t n, struct vm_pagelist *list)
     uvm_stat_set(free, pm.nfree);
 }
 
+/* How many pages must be free for the waiter to get its own? */
+static uint32_t waiter_needs(const struct uvm_pagewait *wait)
+{
+    return wait->npages + (wait->reserve ? 0 : UVM_PAGE_RESERVE);
+}
+
 /* Give pages to those who wait, in order, while there are enough. => free list locked */
 static void serve_waiters(void)
 {
     struct uvm_pagewait *wait;
 
-    while ((wait = TAILQ_FIRST(&pm.waiters)) && wait->npages + UVM_PAGE_RESERVE <= pm.nfree) {
+    while ((wait = TAILQ_FIRST(&pm.waiters)) && waiter_needs(wait) <= pm.nfree) {
         TAILQ_REMOVE(&pm.waiters, wait, link);
         page_grab(wait->npages, &wait->list);
         uvm_loop_post(wait->loop, &wait->work);
     }
+}
+
+/* Queue a waiter: behind its like, those with USERESERVE first. => free list locked */
+static void queue_waiter(struct uvm_pagewait *wait)
+{
+    struct uvm_pagewait *w = wait->reserve ? TAILQ_FIRST(&pm.waiters) : NULL;
+
+    while (w && w->reserve)
+        w = TAILQ_NEXT(w, link);
+    if (w)
+        TAILQ_INSERT_BEFORE(w, wait, link);
+    else
+        TAILQ_INSERT_TAIL(&pm.waiters, wait, link);
 }
 
 bool uvm_pagealloc(uint32_t n, struct vm_pagelist *list, int flags, struct uvm_pagewait *wait)
@@ -127,8 +146,9 @@ bool uvm_pagealloc(uint32_t n, struct vm_pagelist *list, int flags, struct uvm_p
     } else if (wait) {
         wait->npages = n;
         wait->failed = false;
+        wait->reserve = reserve;
         TAILQ_INIT(&wait->list);
-        TAILQ_INSERT_TAIL(&pm.waiters, wait, link);
+        queue_waiter(wait);
         uvm_stat_inc(flt_noram);
     }
     low = !got || pm.nfree < uvm_stat_get(freemin);
@@ -192,7 +212,7 @@ uint32_t uvm_page_wanted(void)
 {
     UVM_LOCK_SCOPE(&pm.free_lock);
     struct uvm_pagewait *wait = TAILQ_FIRST(&pm.waiters);
-    return wait ? wait->npages + UVM_PAGE_RESERVE : 0;
+    return wait ? waiter_needs(wait) : 0;
 }
 
 void page_assert(const struct vm_page *pg)

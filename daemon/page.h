@@ -87,6 +87,7 @@ struct uvm_pagewait {
     uint32_t npages;
     struct vm_pagelist list; /* out: the pages, in hand of the waiter */
     bool failed;             /* out: there are none, and none will come */
+    bool reserve;            /* the free list's own: asked with USERESERVE */
     TAILQ_ENTRY(uvm_pagewait) link;
 };
 
@@ -106,7 +107,8 @@ void uvm_page_set_kick(void (*kick)(void));
  *
  * => into *list, in hand; true
  * => false: not enough. With wait, it is queued (work.fn, loop filled in by the caller) and the
- *    pages come with work.fn; nobody without USERESERVE overtakes a waiter
+ *    pages come with work.fn; nobody without USERESERVE overtakes a waiter, and a waiter with
+ *    USERESERVE goes before those without: they may sleep on what it resolves
  * => a caller that waits holds no busy page and no other page in hand: then waiting cannot deadlock
  * => wakes the pagedaemon when free pages fall below freemin; locks: free list, taken inside
  */

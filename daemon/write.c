@@ -163,8 +163,9 @@ static int chunk_fill(const struct uvm_rw *rw, struct chunk *c)
                 run++;
             uint32_t apage = c->pages[i]->apage;
             if (fresh) {
-                const char *src = rw->src + (uvm_ptoa(c->first + i) - rw->off);
-                rc = pmap_enter(apage, run, src, UVM_PROT_RW);
+                const char *src = rw->src ? rw->src + (uvm_ptoa(c->first + i) - rw->off) : NULL;
+                rc = src ? pmap_enter(apage, run, src, UVM_PROT_RW)
+                         : pmap_zero(apage, run, UVM_PROT_RW);
             } else {
                 pmap_page_protect(apage, run, UVM_PROT_RW);
                 copy_part(rw, c, c->first + i, run, pmap_kva(apage));
@@ -183,13 +184,15 @@ static int chunk_fill(const struct uvm_rw *rw, struct chunk *c)
 static void chunk_settle(struct uvm_rw *rw, struct chunk *c)
 {
     struct vm_pagelist freed = TAILQ_HEAD_INITIALIZER(freed);
-    uint64_t mask = (c->npages == 64 ? ~0ull : (1ull << c->npages) - 1)
-                    << (c->first % UVM_WINDOW_PAGES);
+    uint64_t kept = 0;
 
     uvm_lock_acquire(&rw->uobj->lock);
+    for (uint32_t i = 0; i < c->npages; i++)
+        if (!(c->pages[i]->flags & PG_RELEASED))
+            kept |= 1ull << (c->first % UVM_WINDOW_PAGES + i);
     /* Whoever wrote through the client cache still has the bytes there. */
-    uvm_delivered_set(c->leaf, mask);
-    c->leaf->revoking &= ~mask;
+    uvm_delivered_set(c->leaf, kept);
+    c->leaf->revoking &= ~kept;
     for (uint32_t i = 0; i < c->npages; i++) {
         struct vm_page *pg = c->pages[i];
         if (c->failed >> i & 1 && !(pg->flags & PG_RELEASED)) {

@@ -143,7 +143,7 @@ static bool uao_flush(struct uvm_object *uobj, uint32_t start, uint32_t stop, in
         if (flags & PGO_FREE) {
             uao_free_leaf(uobj, leaf, first, last, &freed);
             uvm_leaf_prune(uobj, leaf);
-        } else if (flags & (PGO_DEACTIVATE | PGO_CLEANIT)) {
+        } else if (flags & PGO_DEACTIVATE) {
             uao_deactivate_leaf(leaf, first, last);
         }
     }

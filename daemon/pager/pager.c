@@ -69,7 +69,7 @@ static void remove_written(struct vm_page **pps, uint32_t npages, const struct v
 /* Let go of one page of a cluster. => its object locked; false: the object is gone */
 static bool drop_page(struct vm_page *pg, int flags, struct vm_pagelist *freed)
 {
-    bool pageout = pg->flags & PG_PAGEOUT;
+    bool pageout = pg->flags & PG_PAGEOUT, dirty = !(pg->flags & PG_CLEAN);
 
     if (pageout)
         uvm_stat_sub(paging, 1);
@@ -85,6 +85,8 @@ static bool drop_page(struct vm_page *pg, int flags, struct vm_pagelist *freed)
     if (!(flags & PGO_PDFREECLUST))
         return uvm_page_letgo(pg, UVM_Q_ACTIVE);
     uvm_page_cleaned(pg);
+    if (dirty)
+        atomic_fetch_add_explicit(&pg->uobject->pgswapout, 1, memory_order_relaxed);
     if (!pageout)
         return uvm_page_letgo(pg, UVM_Q_INACTIVE);
     uvm_object_subpage(pg, UVM_E_EMPTY);
@@ -192,7 +194,6 @@ int uvm_pager_put(struct uvm_cluster *cl)
         struct vm_page *pg = cl->pps[i];
         memcpy((char *)cl->kva + uvm_ptoa(i), uvm_md->kva(pg->apage), UVM_PAGE_SIZE);
         cl->owner[i] = (struct uvm_slotowner){.object = pg->uobject->id, .pgno = pg->pgno};
-        atomic_fetch_add_explicit(&pg->uobject->pgswapout, 1, memory_order_relaxed);
     }
     cl->sio = (struct uvm_swapio){
         .done = put_done,
