@@ -50,8 +50,8 @@ uint64_t file_drop(int fd);
 void file_fill(int fd, uint64_t seed, uint64_t pgno, uint64_t n);
 void file_check(int fd, uint64_t seed, uint64_t pgno, uint64_t n);
 
-/* file_check_random: the same in random order, with little read-ahead. */
-void file_check_random(int fd, uint64_t seed, uint64_t n);
+/* file_check_random: some of the first n pages in random order, without read-ahead. */
+void file_check_random(int fd, uint64_t seed, uint64_t n, uint64_t some);
 
 /* A whole file, for client_run. */
 struct file_job {
@@ -60,7 +60,7 @@ struct file_job {
 };
 void file_job_fill(void *job);         /* create, set the size, fill through a mapping, drop */
 void file_job_check(void *job);        /* drop, verify in order through a mapping */
-void file_job_check_random(void *job); /* drop, verify in random order through a mapping */
+void file_job_check_random(void *job); /* drop, verify pages at random through a mapping */
 void file_job_check_read(void *job);   /* drop, verify with read(2) */
 
 #endif

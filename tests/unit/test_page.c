@@ -457,6 +457,28 @@ START_TEST(test_reserve_passes_waiters)
 }
 END_TEST
 
+/* Even the reserve is used up: the fault thread waits, but not behind those it may be needed by, and
+ * not until the reserve is full again. */
+START_TEST(test_reserve_waiter_first)
+{
+    struct vm_pagelist list = TAILQ_HEAD_INITIALIZER(list), more = TAILQ_HEAD_INITIALIZER(more);
+    struct waiter client, fault = {.wait.work.fn = got, .wait.loop = &core_loop};
+
+    ck_assert(uvm_pagealloc(NPAGES - UVM_PAGE_RESERVE, &list, 0, NULL));
+    ck_assert(uvm_pagealloc(UVM_PAGE_RESERVE, &more, UVM_PGA_USERESERVE, NULL));
+    wait_for(&client, 3);
+    ck_assert(!uvm_pagealloc(1, &more, UVM_PGA_USERESERVE, &fault.wait));
+    put_last(&more);
+    ck_assert_uint_eq(given(&fault), 1);
+    ck_assert_uint_eq(given(&client), 0);
+    uvm_pageput(&fault.wait.list);
+    uvm_pageput(&more);
+    uvm_pageput(&list);
+    ck_assert_uint_eq(given(&client), 3);
+    uvm_pageput(&client.wait.list);
+}
+END_TEST
+
 START_TEST(test_wanted)
 {
     struct vm_pagelist list = TAILQ_HEAD_INITIALIZER(list);
@@ -598,6 +620,7 @@ static Suite *page_suite(void)
     tcase_add_test(tc, test_waiters_several);
     tcase_add_test(tc, test_large_waiter_not_starved);
     tcase_add_test(tc, test_reserve_passes_waiters);
+    tcase_add_test(tc, test_reserve_waiter_first);
     tcase_add_test(tc, test_wanted);
     tcase_add_test(tc, test_cancel_lets_next);
     tcase_add_test(tc, test_kick);

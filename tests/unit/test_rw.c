@@ -471,7 +471,7 @@ static void random_pageout(uint32_t npages)
 /* Random writes, reads, punches and page-outs against a model that is an array. */
 START_TEST(test_model)
 {
-    enum { PAGES = 150, STEPS = 1500 };
+    enum { PAGES = 150, STEPS = 800 };
     CLEANUP_FREE char *model = calloc(PAGES, P);
     CLEANUP_FREE char *buf = malloc(PAGES * (size_t)P);
 
