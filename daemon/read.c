@@ -34,9 +34,13 @@ struct tally {
 static struct tally tally_range(struct uvm_object *uobj, uint32_t first, uint32_t n)
 {
     struct tally t = {0};
+    const struct uvm_leaf *leaf = NULL;
 
     for (uint32_t i = 0; i < n; i++) {
-        uvm_entry e = uvm_entry_get(uobj, first + i);
+        uint32_t at = (first + i) % UVM_WINDOW_PAGES;
+        if (i == 0 || at == 0)
+            leaf = uvm_leaf_lookup(uobj, first + i);
+        uvm_entry e = leaf ? leaf->entry[at] : 0;
         struct vm_page *pg = uvm_entry_page(e);
         t.busy += pg && (pg->flags & PG_BUSY);
         t.slot += uvm_entry_tag(e) == UVM_E_SLOT;

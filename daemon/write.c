@@ -56,8 +56,9 @@ static enum need chunk_ready(struct uvm_rw *rw, struct chunk *c, int *ret_error)
     uint32_t absent = 0, empty = 0, slot_pgno = 0;
     bool busy = false, page_in = false;
 
+    const struct uvm_leaf *leaf = uvm_leaf_lookup(uobj, c->first);
     for (uint32_t i = 0; i < c->npages; i++) {
-        uvm_entry e = uvm_entry_get(uobj, c->first + i);
+        uvm_entry e = leaf ? leaf->entry[(c->first + i) % UVM_WINDOW_PAGES] : 0;
         struct vm_page *pg = uvm_entry_page(e);
         busy |= pg && (pg->flags & PG_BUSY);
         absent += !pg;
