@@ -68,18 +68,26 @@ static int fail_dead(const char *path, struct uvm_error *err)
                     path);
 }
 
+/*
+ * Does the FUSE mount answer that its server is gone? Asked with statfs, because stat may be answered
+ * from attributes that the kernel has kept. A server that is just dying aborts the question.
+ */
+static bool fails_dead(const char *path)
+{
+    struct statfs fs;
+    return statfs(path, &fs) < 0 && (errno == ENOTCONN || errno == ECONNABORTED);
+}
+
 int uvm_config_check_mountpoint(const struct uvm_config *cfg, struct uvm_error *err)
 {
     const char *path = cfg->mountpoint;
     struct stat st;
-    struct statfs fs;
     char type[64];
     int found = mounted_type(path, type);
 
     if (found < 0)
         return uvm_fail(err, found, MOUNTINFO ": %s", strerror(-found));
-    /* statfs, because stat may be answered from attributes that the kernel has kept. */
-    if (found && (strncmp(type, "fuse", 4) || statfs(path, &fs) == 0 || errno != ENOTCONN))
+    if (found && (strncmp(type, "fuse", 4) || !fails_dead(path)))
         return uvm_fail(err, -EBUSY, "%.300s: already a mount point (%s)", path, type);
     if (found)
         return fail_dead(path, err);

@@ -27,6 +27,7 @@ static struct {
     struct vm_pagelist free;            /* (F) */
     uint64_t nfree;                     /* (F) */
     TAILQ_HEAD(, uvm_pagewait) waiters; /* (F) */
+    uint64_t ngranted;                  /* (F) */
 } pm;
 
 int uvm_page_init(uint32_t npages, struct uvm_error *err)
@@ -48,6 +49,7 @@ int uvm_page_init(uint32_t npages, struct uvm_error *err)
         TAILQ_INSERT_TAIL(&pm.free, &pm.pages[i], pageq);
     }
     pm.nfree = npages;
+    pm.ngranted = 0;
     uvm_stat_set(npages, npages);
     uvm_stat_set(free, npages);
     uvm_policy->init(npages);
@@ -118,6 +120,7 @@ static void serve_waiters(void)
     while ((wait = TAILQ_FIRST(&pm.waiters)) && waiter_needs(wait) <= pm.nfree) {
         TAILQ_REMOVE(&pm.waiters, wait, link);
         page_grab(wait->npages, &wait->list);
+        pm.ngranted++;
         uvm_loop_post(wait->loop, &wait->work);
     }
 }
@@ -206,6 +209,12 @@ void uvm_pageput_one(struct vm_page *pg)
     struct vm_pagelist one = TAILQ_HEAD_INITIALIZER(one);
     TAILQ_INSERT_TAIL(&one, pg, pageq);
     uvm_pageput(&one);
+}
+
+uint64_t uvm_page_granted(void)
+{
+    UVM_LOCK_SCOPE(&pm.free_lock);
+    return pm.ngranted;
 }
 
 uint32_t uvm_page_wanted(void)

@@ -125,6 +125,9 @@ bool uvm_pagewait_cancel(struct uvm_pagewait *wait);
 void uvm_pageput(struct vm_pagelist *list);
 void uvm_pageput_one(struct vm_page *pg);
 
+/* uvm_page_granted: how many waiters have got their pages, ever. */
+uint64_t uvm_page_granted(void);
+
 /* uvm_page_wanted: how many pages must be free before the first waiter gets its own; 0: nobody
  * waits. */
 uint32_t uvm_page_wanted(void);

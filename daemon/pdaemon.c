@@ -23,7 +23,7 @@
 #define UVMPD_RETRY_MS 10
 
 /*
- * How many ticks in a row may find nothing to free and nothing on its way, while somebody waits. By
+ * How many ticks in a row may go by without a page freed or a waiter served, while somebody waits. By
  * the reservations this cannot last: it takes a swap device whose slots have gone bad. Then those who
  * wait get an error rather than wait for ever; what is in memory stays.
  */
@@ -31,10 +31,11 @@
 
 /*
  * After this many clusters of which nothing could be written it is not the slots: leave the device
- * alone for a while, or it would eat them all.
+ * alone for a while, or it would eat them all, and then try it with a few pages.
  */
 #define UVMPD_FAILURES   3
 #define UVMPD_BACKOFF_NS 1000000000ull
+#define UVMPD_PROBE      4 /* pages of the cluster that tries it again */
 
 /* How often an object is tried before its page is skipped: its holders are quick. */
 #define UVMPD_TRIES 8
@@ -45,7 +46,8 @@ static struct {
     _Atomic bool posted; /* the work is queued */
     bool retrying;
     bool ticked;        /* the timer has fired since the last look */
-    unsigned fruitless; /* ticks in a row that found nothing */
+    unsigned fruitless; /* ticks in a row without progress while somebody waits */
+    uint64_t progress;  /* pages freed and waiters served, at the last of them */
     unsigned failures;  /* clusters in a row of which nothing was written */
     uint64_t resume_ns; /* leave swap alone until then */
     bool mapfull;       /* the pager map had no room for the last cluster */
@@ -139,6 +141,7 @@ static void gather(void)
 {
     bool full = swap_full() || uvm_now_ns() < pd.resume_ns;
     uint64_t need = shortage();
+    uint32_t most = pd.failures < UVMPD_FAILURES ? UVM_CLUSTER_PAGES : UVMPD_PROBE;
     unsigned tries = 0;
     struct uvm_object *locked = NULL;
     struct vm_page *pg;
@@ -147,7 +150,7 @@ static void gather(void)
     UVM_LOCK_SCOPE(uvm_page_queue_lock());
     uvm_policy->balance();
     uvm_policy->scan_begin();
-    while (pd.ndirty < UVM_CLUSTER_PAGES && pd.nclean < UVM_CLUSTER_PAGES &&
+    while (pd.ndirty < most && pd.nclean < UVM_CLUSTER_PAGES &&
            (pd.ndirty > 0 || pd.nclean < need) && (pg = uvm_policy->scan_next())) {
         if (lock_owner(pg->uobject, &locked)) {
             take_victim(pg, full);
@@ -306,8 +309,15 @@ static bool all_settled(void)
            uvm_stat_get(npages);
 }
 
-static void give_up(void)
+/* One more tick at which somebody waits: have pages been freed or granted since the last such one? */
+static void count_fruitless(void)
 {
+    uint64_t progress = uvm_stat_get(pdfreed) + uvm_page_granted();
+
+    pd.fruitless = progress == pd.progress ? pd.fruitless + 1 : 0;
+    pd.progress = progress;
+    if (pd.fruitless <= UVMPD_HOPELESS)
+        return;
     log_error("no page can be freed: swap is broken; requests fail");
     uvm_pagewait_fail();
     pd.fruitless = 0;
@@ -327,14 +337,12 @@ static void uvmpd_run(struct uvm_work *work)
         write_dirty();
         progress = pd.nclean + pd.ndirty > 0 && !pd.mapfull;
     }
-    /* Nothing in flight whose end would wake us, nothing freed, and somebody waits. */
-    bool waiting = shortage() && !pd.busy && uvm_page_wanted();
-    if (!waiting || !all_settled())
-        pd.fruitless = 0;
-    else if (pd.ticked && ++pd.fruitless > UVMPD_HOPELESS)
-        give_up();
+    /* The end of a cluster in flight wakes us; when there is none, the timer has to. */
+    bool waiting = shortage() && uvm_page_wanted();
+    if (pd.ticked && !pd.busy && waiting && all_settled())
+        count_fruitless();
     pd.ticked = false;
-    set_retry(waiting);
+    set_retry(waiting && !pd.busy);
 }
 
 int uvmpd_start(struct uvm_error *err)
