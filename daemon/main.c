@@ -275,6 +275,18 @@ static void drain(const struct uvm_config *cfg)
         log_info("not waiting any longer: what clients still map is gone");
 }
 
+/* The session has ended without us. => true: the connection was aborted; false: it was unmounted */
+static bool session_gone(const struct uvm_config *cfg)
+{
+    bool aborted = uvm_session_mounted();
+
+    if (aborted)
+        log_error("%s: the kernel has aborted the connection: stopping", cfg->mountpoint);
+    else
+        log_info("%s has been unmounted: stopping", cfg->mountpoint);
+    return aborted;
+}
+
 static int report(const char *who, const struct uvm_error *err)
 {
     fprintf(stderr, "%s: %s\n", who, err->msg);
@@ -298,8 +310,11 @@ int main(int argc, char **argv)
     }
     log_info("serving %s", uvmd.cfg.mountpoint);
     notify("READY=1");
+    bool aborted = false;
     if (wait_signal(-1))
         drain(&uvmd.cfg);
+    else
+        aborted = session_gone(&uvmd.cfg);
     teardown(NSTEPS);
-    return EXIT_SUCCESS;
+    return aborted ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -15,7 +15,7 @@
 #include "../daemon/util.h"
 #include "session.h"
 
-static int find_device(const char *mountpoint, unsigned *ret_major, unsigned *ret_minor)
+int uvm_mount_device(const char *mountpoint, unsigned *ret_major, unsigned *ret_minor)
 {
     CLEANUP_FCLOSE FILE *f = fopen("/proc/self/mountinfo", "re");
     char line[8192], path[4097];
@@ -57,7 +57,7 @@ int uvm_bdi_tune(const char *mountpoint, struct uvm_error *err)
         {"max_ratio", "100", 0},
     };
     unsigned major, minor;
-    int worst = find_device(mountpoint, &major, &minor);
+    int worst = uvm_mount_device(mountpoint, &major, &minor);
 
     if (worst)
         return uvm_fail(err, worst, "the mount's device is not in mountinfo: %s", strerror(-worst));

@@ -239,6 +239,12 @@ int uvm_session_unmount(bool detach)
     return 0;
 }
 
+bool uvm_session_mounted(void)
+{
+    unsigned major, minor;
+    return uvm_mount_device(session.mountpoint, &major, &minor) == 0;
+}
+
 /* Requests in hand need page-out and time, nothing of clients; the bound is for a broken disk. */
 static void let_requests_end(void)
 {

@@ -48,6 +48,9 @@ int uvm_session_start(const struct uvm_session_config *cfg, struct uvm_error *er
  */
 int uvm_session_unmount(bool detach);
 
+/* uvm_session_mounted: is the mount still in the name space? => without touching it */
+bool uvm_session_mounted(void);
+
 /* uvm_session_stop: take no more requests, let those in hand end, and end the connection: what
  * clients still hold fails from now on. => the revoker has ended, the pagedaemon has not */
 void uvm_session_stop(void);
@@ -61,6 +64,9 @@ void uvm_session_settle(void);
 
 /* uvm_session_transport: what carries the requests, for status. */
 const char *uvm_session_transport(void);
+
+/* uvm_mount_device: the device number of the topmost mount there, from mountinfo. => 0 or -ENOENT */
+int uvm_mount_device(const char *mountpoint, unsigned *ret_major, unsigned *ret_minor);
 
 /*
  * uvm_bdi_tune: set the knobs of the mount's backing device: read-ahead, and a fair share of dirty
