@@ -151,7 +151,7 @@ void uvm_read_run(struct uvm_rw *rw)
             uvm_rw_fault(rw, first, n);
             return;
         }
-        bool reserved = !t.empty || uvm_rw_reserve(rw, t.empty, first, n, &error);
+        bool reserved = !t.empty || uvm_rw_reserve(rw, t.empty, &error);
         if (t.empty && reserved)
             error = uvm_rw_make_holes(rw, first, n);
         if (!reserved && error == -ENOSPC && (rw->flags & UVM_RW_READONLY)) {

@@ -80,7 +80,7 @@ static void reserve_answer(struct uvm_work *work)
     rw->run(rw);
 }
 
-bool uvm_rw_reserve(struct uvm_rw *rw, uint32_t n, uint32_t pgno, uint32_t npages, int *ret_error)
+bool uvm_rw_reserve(struct uvm_rw *rw, uint32_t n, int *ret_error)
 {
     *ret_error = 0;
     if (rw->granted >= n)
@@ -97,8 +97,8 @@ bool uvm_rw_reserve(struct uvm_rw *rw, uint32_t n, uint32_t pgno, uint32_t npage
     rw->reservewait.work.fn = reserve_answer;
     rw->reservewait.loop = rw->loop;
     rw->reservewait.object = rw->uobj->id;
-    rw->reservewait.pgno = pgno;
-    rw->reservewait.npages = npages;
+    rw->reservewait.pgno = (uint32_t)uvm_atop(rw->off);
+    rw->reservewait.npages = (uint32_t)(uvm_atop(rw->off + rw->len - 1) - uvm_atop(rw->off) + 1);
     switch (rw->refused ? UVM_RESERVE_FULL : uvm_reserve(more, &rw->reservewait)) {
     case UVM_RESERVED:
         rw->granted = n;

@@ -96,8 +96,9 @@ void uvm_rw_fault(struct uvm_rw *rw, uint32_t pgno, uint32_t npages);
  *
  * => object locked; true: they are
  * => false, *ret_error 0: parked, the caller unlocks and returns; else refused
+ * => it parks with the request's whole range: the kernel holds the folios of all of it
  */
-bool uvm_rw_reserve(struct uvm_rw *rw, uint32_t n, uint32_t pgno, uint32_t npages, int *ret_error);
+bool uvm_rw_reserve(struct uvm_rw *rw, uint32_t n, int *ret_error);
 
 /* uvm_rw_make_holes: turn the EMPTY pages of a range into HOLEs. => object locked, reservations
  * granted; 0 or -ENOMEM */

@@ -77,7 +77,7 @@ static enum need chunk_ready(struct uvm_rw *rw, struct chunk *c, int *ret_error)
         uvm_rw_fault(rw, slot_pgno, 1);
         return NEED_WAIT;
     }
-    if (empty && !uvm_rw_reserve(rw, empty, c->first, c->npages, ret_error)) {
+    if (empty && !uvm_rw_reserve(rw, empty, ret_error)) {
         uvm_lock_release(&uobj->lock);
         uvm_pageput(&rw->hand);
         rw->nhand = 0;
