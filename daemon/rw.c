@@ -40,11 +40,22 @@ void uvm_rw_wait_busy(struct uvm_rw *rw, uint32_t pgno, uint32_t npages)
     rw->nhand = 0;
 }
 
+bool uvm_rw_stop(struct uvm_rw *rw, uint32_t pgno, int error)
+{
+    if (rw->run != uvm_write_run || uvm_ptoa(pgno) <= rw->off + rw->at)
+        return false;
+    rw->stop = uvm_ptoa(pgno);
+    rw->stop_error = error;
+    return true;
+}
+
 static void fault_done(struct uvm_fault *fault, int error)
 {
     struct uvm_rw *rw = fault->arg;
     if (error)
-        uvm_rw_finish(rw, error == -ENOMEM ? -ENOMEM : -EIO);
+        error = error == -ENOMEM ? -ENOMEM : -EIO;
+    if (error && !uvm_rw_stop(rw, fault->pgno, error))
+        uvm_rw_finish(rw, error);
     else
         rw->run(rw);
 }
@@ -136,6 +147,8 @@ static void rw_start(struct uvm_rw *rw, void (*run)(struct uvm_rw *rw))
     rw->start_ns = uvm_now_ns();
     rw->faulted = rw->refused = rw->unreserved = false;
     rw->nhand = rw->granted = 0;
+    rw->stop = UINT64_MAX;
+    rw->stop_error = 0;
     rw->fault = NULL;
     TAILQ_INIT(&rw->hand);
     run(rw);

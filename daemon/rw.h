@@ -45,6 +45,8 @@ struct uvm_rw {
     size_t at;
     uint64_t start_ns;
     bool faulted, refused;
+    uint64_t stop;  /* write: it cannot go beyond this byte, */
+    int stop_error; /* because of this */
     uint32_t nhand, granted;
     struct vm_pagelist hand;
     struct uvm_fault *fault;
@@ -81,6 +83,16 @@ uint32_t uvm_find(struct uvm_object *uobj, uint32_t pgno, uint32_t end, bool dat
 /* uvm_read_run, uvm_write_run: the machines: run the request from the top. */
 void uvm_read_run(struct uvm_rw *rw);
 void uvm_write_run(struct uvm_rw *rw);
+
+/*
+ * uvm_rw_stop: a write cannot have page pgno: have it end before that page, with this error.
+ *
+ * What comes before must still be written: when a WRITE fails as a whole, the kernel forgets all its
+ * pages, also those that hold older bytes of a mapping which it had not written back yet.
+ *
+ * => true: there is something before it, run the request again; false: there is nothing, finish it
+ */
+bool uvm_rw_stop(struct uvm_rw *rw, uint32_t pgno, int error);
 
 /* uvm_rw_finish: give back what the request still has in hand, and end it. => no lock held */
 void uvm_rw_finish(struct uvm_rw *rw, int error);

@@ -39,7 +39,7 @@ static void chunk_init(struct chunk *c, const struct uvm_rw *rw)
     c->from = rw->off + rw->at;
     c->first = (uint32_t)uvm_atop(c->from);
     uint32_t end = (c->first / UVM_WINDOW_PAGES + 1) * UVM_WINDOW_PAGES;
-    c->to = MIN(rw->off + rw->len, uvm_ptoa(end));
+    c->to = MIN(MIN(rw->off + rw->len, rw->stop), uvm_ptoa(end));
     c->npages = (uint32_t)uvm_atop(c->to - 1) - c->first + 1;
     c->fresh = c->failed = 0;
 }
@@ -53,7 +53,7 @@ static void chunk_init(struct chunk *c, const struct uvm_rw *rw)
 static enum need chunk_ready(struct uvm_rw *rw, struct chunk *c, int *ret_error)
 {
     struct uvm_object *uobj = rw->uobj;
-    uint32_t absent = 0, empty = 0, slot_pgno = 0;
+    uint32_t absent = 0, empty = 0, slot_pgno = 0, empty_pgno = 0;
     bool busy = false, page_in = false;
 
     const struct uvm_leaf *leaf = uvm_leaf_lookup(uobj, c->first);
@@ -62,7 +62,8 @@ static enum need chunk_ready(struct uvm_rw *rw, struct chunk *c, int *ret_error)
         struct vm_page *pg = uvm_entry_page(e);
         busy |= pg && (pg->flags & PG_BUSY);
         absent += !pg;
-        empty += uvm_entry_tag(e) == UVM_E_EMPTY;
+        if (uvm_entry_tag(e) == UVM_E_EMPTY && empty++ == 0)
+            empty_pgno = c->first + i;
         if (uvm_entry_tag(e) == UVM_E_SLOT && !is_whole(c, c->first + i)) {
             page_in = true;
             slot_pgno = c->first + i;
@@ -81,6 +82,8 @@ static enum need chunk_ready(struct uvm_rw *rw, struct chunk *c, int *ret_error)
         uvm_lock_release(&uobj->lock);
         uvm_pageput(&rw->hand);
         rw->nhand = 0;
+        if (*ret_error && uvm_rw_stop(rw, empty_pgno, *ret_error))
+            *ret_error = -EAGAIN; /* as far as it goes */
         return *ret_error ? NEED_ERROR : NEED_WAIT;
     }
     if (absent <= rw->nhand)
@@ -236,6 +239,10 @@ void uvm_write_run(struct uvm_rw *rw)
     rw->pagewait.loop = rw->loop;
     while (rw->at < rw->len) {
         int error = 0;
+        if (rw->off + rw->at == rw->stop) {
+            uvm_rw_finish(rw, rw->stop_error);
+            return;
+        }
         chunk_init(&c, rw);
         uvm_lock_acquire(&rw->uobj->lock);
         if (!rw->src) { /* only zero what exists */

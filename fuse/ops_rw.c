@@ -21,6 +21,7 @@ struct file_io {
     fuse_req_t req;
     struct uvm_inode *inode; /* the kernel's look-up keeps it: it waits for the reply */
     struct uvm_payload *payload;
+    bool direct; /* write: through O_DIRECT */
     bool kernel; /* write: the kernel writes back, no time or size is news */
     bool *ended; /* set when the request ends while it is being started */
     /* A write(2) that waits can be interrupted; on the loop's thread unless it says otherwise. */
@@ -73,7 +74,7 @@ static struct file_io *file_io_new(fuse_req_t req, fuse_ino_t ino)
     io->req = req;
     io->inode = inode;
     io->payload = NULL;
-    io->kernel = false;
+    io->kernel = io->direct = false;
     io->ended = NULL;
     io->cancelling = false;
     io->done = false;
@@ -155,7 +156,8 @@ static void write_reply(struct file_io *io, int error)
 
     if (written)
         uvm_inode_wrote(io->inode, io->kernel ? 0 : io->rw.off + written, false);
-    if (error && (io->kernel || !written))
+    /* The kernel makes EIO of a short direct write. */
+    if (error && (io->kernel || io->direct || !written))
         fuse_reply_err(io->req, -error);
     else
         fuse_reply_write(io->req, written);
@@ -208,6 +210,7 @@ void uvm_op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, 
     if (!io)
         return;
     io->kernel = fi->writepage;
+    io->direct = !io->kernel && (fi->flags & O_DIRECT);
     io->rw.src = uvm_payload_take(buf, size, io->kernel, &io->payload);
     if (!io->rw.src) {
         fuse_reply_err(req, ENOMEM);
