@@ -160,6 +160,7 @@ static void fault_run(struct uvm_fault *fault)
     req->loop = fault->loop;
     req->pgno = fault->pgno;
     req->npages = n;
+    req->mapflags = fault->pgaflags & UVM_PGA_USERESERVE ? UVMPAGER_MAPIN_RESERVE : 0;
     req->rundone = fault_rundone;
     req->aiodone = fault_aiodone;
     uobj->pgops->pgo_get(uobj, req, NULL, 0, PGO_ALLPAGES); /* unlocks */

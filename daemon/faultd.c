@@ -31,6 +31,7 @@ static struct {
 struct stray {
     struct pmap_fault pf;
     struct uvm_object *uobj; /* referenced */
+    bool failed;             /* its page could not be had */
     struct uvm_objwait wait;
     struct uvm_fault fault;
 };
@@ -54,13 +55,7 @@ static void stray_faulted(struct uvm_fault *fault, int error)
 {
     struct stray *stray = fault->arg;
 
-    if (error) {
-        /* The reader's copy is void with this; it looks again, and meets the error itself. */
-        pmap_stray(stray->pf.apage);
-        stray->uobj->pgops->pgo_detach(stray->uobj);
-        free(stray);
-        return;
-    }
+    stray->failed = error != 0;
     stray_again(stray);
 }
 
@@ -76,7 +71,8 @@ static void store_to(struct vm_page *pg)
 }
 
 /* Resolve what can be without waiting. => object locked; false: must wait or page in */
-static bool resolve_locked(struct uvm_object *uobj, uint32_t pgno, const struct pmap_fault *pf)
+static bool resolve_locked(struct uvm_object *uobj, uint32_t pgno, const struct pmap_fault *pf,
+                           bool failed)
 {
     uvm_entry e = uvm_entry_get(uobj, pgno);
     struct vm_page *pg = uvm_entry_page(e);
@@ -87,10 +83,10 @@ static bool resolve_locked(struct uvm_object *uobj, uint32_t pgno, const struct 
         store_to(pg);
     else if (pg)
         pmap_wake(pf->apage, 1);
-    else if (uvm_entry_tag(e) == UVM_E_SLOT)
+    else if (uvm_entry_tag(e) == UVM_E_SLOT && !failed)
         return false;
-    else
-        pmap_stray(pf->apage);
+    else /* the copy is void with this; after a failure the reader meets the error itself */
+        pmap_stray(pf->apage, uobj);
     return true;
 }
 
@@ -127,7 +123,7 @@ static void resolve(const struct pmap_fault *pf, struct stray *stray)
 
     struct uvm_object *uobj = pmap_window_owner(window, &id, &index) ? uvm_object_lookup(id) : NULL;
     if (!uobj) {
-        pmap_stray(pf->apage);
+        pmap_stray(pf->apage, NULL); /* or the owner is just going: its window will be free */
         free(stray);
         return;
     }
@@ -136,14 +132,15 @@ static void resolve(const struct pmap_fault *pf, struct stray *stray)
     struct uvm_leaf *leaf = uvm_leaf_lookup(uobj, pgno);
     bool ours = leaf && leaf->window == window, resolved = true;
     if (ours)
-        resolved = resolve_locked(uobj, pgno, pf);
+        resolved = resolve_locked(uobj, pgno, pf, stray && stray->failed);
     else
-        pmap_stray(pf->apage); /* it has just changed hands: the copy is void whatever it reads */
+        pmap_wake(pf->apage, 1); /* it has just changed hands: ask again */
     if (!resolved) {
         if (!stray)
             stray = malloc(sizeof(*stray));
         if (stray) {
             stray->pf = *pf;
+            stray->failed = false;
             park(stray, uobj, pgno);
             return;
         }

@@ -282,7 +282,7 @@ static void get_advance(struct uvm_getreq *req)
         run->wait.loop = req->loop;
         req->next += run->npages;
         req->inflight++;
-        run->kva = uvm_pagermapin(run->npages, UVMPAGER_MAPIN_WAITOK, &run->wait);
+        run->kva = uvm_pagermapin(run->npages, UVMPAGER_MAPIN_WAITOK | req->mapflags, &run->wait);
         if (run->kva)
             get_run_start(run);
     }

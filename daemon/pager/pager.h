@@ -71,6 +71,7 @@ struct uvm_getreq {
     struct uvm_object *uobj;
     struct uvm_loop *loop;
     uint32_t pgno, npages;
+    int mapflags; /* UVMPAGER_MAPIN_RESERVE: of the fault thread */
     struct vm_page *pps[UVM_GET_PAGES];
 
     /* rundone: bytes of pps[first .. first+n) are at kva (errors[i]: 0 or -errno); install them.

@@ -7,8 +7,9 @@
  * A transfer maps in a run of contiguous pages of the pool and maps it out when it is done. When no
  * run is long enough the caller fails at once or waits its turn; waiters are served first come,
  * first served, and a wait cannot be missed: the decision to wait and the queueing are one step
- * under the lock. The last UVM_PAGERMAP_RESERVE pages can be had by the pagedaemon only, because
- * page-out is what ends every other shortage.
+ * under the lock. The last UVM_PAGERMAP_RESERVE pages can be had only by the pagedaemon, because page-out
+ * is what ends every other shortage, and by the fault thread, which wants one page at a time: the
+ * transfers that hold the rest may belong to a loop that sleeps on the very fault it resolves.
  *
  * The pool is populated and locked in memory at start: nothing here allocates or faults (P6).
  */
@@ -28,7 +29,7 @@
 
 enum {
     UVMPAGER_MAPIN_WAITOK = 1,  /* queue the waiter when the map is full */
-    UVMPAGER_MAPIN_RESERVE = 2, /* may dip into the reserve: the pagedaemon */
+    UVMPAGER_MAPIN_RESERVE = 2, /* may dip into the reserve */
 };
 
 /* A request for a run that may have to wait. */

@@ -93,12 +93,13 @@ void pmap_wake(uint32_t apage, uint32_t n);
 /*
  * pmap_stray: answer a fault on a page that nobody has, with zeroes that nobody keeps.
  *
- * => the page is not resident: its window is free, or the owner is locked and the page not busy
+ * => owner: NULL, the window was free; or its owner, who is locked and has no such page. If the window
+ *    is somebody else's by now, whoever sleeps is only woken, and faults again
  * => the zeroes go when the window changes hands, or when the page is entered
  * => the window's generation goes up first, so that whoever copies the zeroes throws the copy away
  * => locks: arena, taken inside
  */
-void pmap_stray(uint32_t apage);
+void pmap_stray(uint32_t apage, const void *owner);
 
 /*
  * pmap_next_fault: read pending faults.

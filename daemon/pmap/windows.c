@@ -77,12 +77,16 @@ static void sweep(uint32_t window, struct window *w)
     w->stray = false;
 }
 
-void pmap_stray(uint32_t apage)
+void pmap_stray(uint32_t apage, const void *owner)
 {
     uint32_t window = apage / UVM_WINDOW_PAGES;
     struct window *w = &windows.table[window];
 
     UVM_LOCK_SCOPE(&windows.lock);
+    if (w->owner != owner) {
+        pmap_wake(apage, 1);
+        return;
+    }
     uint32_t gen = 1 + atomic_fetch_add_explicit(&w->gen, 1, memory_order_release);
     uvm_ledger_window_set(window, w->id, w->index, gen);
     w->stray = true;

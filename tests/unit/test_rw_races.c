@@ -149,7 +149,7 @@ static void stray_zeroes(void)
     uint32_t apage = core_page(uobj, 5)->apage;
 
     core_flush(uobj, 5, 6, PGO_FREE);
-    pmap_stray(apage);
+    pmap_stray(apage, uobj);
 }
 
 /* A stray fault's zeroes void every copy of their window. */
