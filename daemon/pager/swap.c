@@ -11,6 +11,9 @@
  * half the size, and so on: a long run on a slower device beats a short one on a faster, because
  * the length of the transfer is what decides its cost.
  *
+ * A device whose writes fail one after another is broken rather than worn: it is passed over while any
+ * other has room, and tried again every few seconds.
+ *
  * The lock is held for bitmaps and ledger records only. Opening and allocating a device, which may
  * take long, is done before it is taken.
  */
@@ -25,6 +28,9 @@
 #include "../lock.h"
 #include "../stats.h"
 #include "swap_fault.h"
+
+#define SWAP_FAILED_MAX 8u /* failed writes in a row that make a device broken */
+#define SWAP_RESUME_NS  5000000000ull
 
 TAILQ_HEAD(swap_order, uvm_swapdevice);
 
@@ -216,25 +222,57 @@ void uvm_swap_suspect(struct uvm_swapdevice *dev, uint32_t slot)
     uvm_slotmap_suspect(&dev->map, slot - dev->slot0);
 }
 
-uint32_t uvm_swap_alloc(uint32_t *nslots, bool lessok)
+/* Does the device take writes, as far as is known? One that has failed is tried again now and then. */
+static bool takes_writes(const struct uvm_swapdevice *dev, uint64_t now)
+{
+    return dev->failed < SWAP_FAILED_MAX || now >= dev->resume_ns;
+}
+
+/* A run of n slots from the devices that do, or do not, take writes. => swap lock held; 0: none */
+static uint32_t alloc_run(uint32_t n, bool healthy, uint64_t now)
 {
     struct uvm_swapdevice *dev;
 
+    TAILQ_FOREACH (dev, &swap.order, link) {
+        if (takes_writes(dev, now) != healthy)
+            continue;
+        uint32_t slot = uvm_slotmap_alloc(&dev->map, n);
+        if (slot == UVM_SLOTS_NONE)
+            continue;
+        TAILQ_REMOVE(&swap.order, dev, link);
+        order_insert(dev);
+        uvm_stat_add(swpginuse, n);
+        return dev->slot0 + slot;
+    }
+    return 0;
+}
+
+uint32_t uvm_swap_alloc(uint32_t *nslots, bool lessok)
+{
+    uint64_t now = uvm_now_ns();
+
     assert(*nslots && *nslots <= UVM_CLUSTER_PAGES);
     UVM_LOCK_SCOPE(&swap.lock);
-    for (uint32_t n = *nslots; n; n = lessok ? n / 2 : 0) {
-        TAILQ_FOREACH (dev, &swap.order, link) {
-            uint32_t slot = uvm_slotmap_alloc(&dev->map, n);
-            if (slot == UVM_SLOTS_NONE)
+    for (unsigned pass = 0; pass < 2; pass++) {
+        for (uint32_t n = *nslots; n; n = lessok ? n / 2 : 0) {
+            uint32_t slot = alloc_run(n, pass == 0, now);
+            if (!slot)
                 continue;
-            TAILQ_REMOVE(&swap.order, dev, link);
-            order_insert(dev);
-            uvm_stat_add(swpginuse, n);
             *nslots = n;
-            return dev->slot0 + slot;
+            return slot;
         }
     }
     return 0;
+}
+
+void uvm_swap_wrote(struct uvm_swapdevice *dev, bool failed)
+{
+    if (!failed) {
+        dev->failed = 0;
+        return;
+    }
+    if (++dev->failed >= SWAP_FAILED_MAX)
+        dev->resume_ns = uvm_now_ns() + SWAP_RESUME_NS;
 }
 
 /* Take slots from their owners. */

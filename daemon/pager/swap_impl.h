@@ -28,6 +28,8 @@ struct uvm_swapdevice {
     uint32_t slot0; /* its first slot */
     struct uvm_store *store;
     _Atomic uint64_t reads, writes, errors;
+    _Atomic uint32_t failed;    /* writes that failed, in a row */
+    _Atomic uint64_t resume_ns; /* while it fails: do not prefer it before then */
 };
 
 /*
@@ -37,6 +39,9 @@ struct uvm_swapdevice {
  * => the device lives until uvm_swap_fini; locks: swap, taken inside
  */
 struct uvm_swapdevice *uvm_swap_device(uint32_t slot, uint32_t nslots);
+
+/* uvm_swap_wrote: how a write to the device ended. */
+void uvm_swap_wrote(struct uvm_swapdevice *dev, bool failed);
 
 /* uvm_swap_suspect: the slot failed a transfer; it turns bad when it is freed. => locks: as above
  */

@@ -70,6 +70,7 @@ static void put_done(struct uvm_io *io)
 
     dev->store->ops->finish(dev->store, io);
     sio->error = io->result;
+    uvm_swap_wrote(dev, sio->error != 0);
     if (sio->error) {
         count(dev->errors, 1);
         uvm_stat_inc(ioerrors);
