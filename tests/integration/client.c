@@ -30,8 +30,28 @@ static struct report *report;
 static pid_t program; /* the test program itself */
 static void (*program_failed)(const char *text);
 
+static volatile sig_atomic_t interrupted; /* 1: signalled, 2: and somebody has been woken by it */
+
 static sigjmp_buf bus_back;
 static volatile sig_atomic_t bus_expected;
+
+static void on_end(int sig)
+{
+    if (!interrupted)
+        interrupted = 1;
+}
+
+bool client_interrupted(void)
+{
+    return interrupted;
+}
+
+void client_defaults(void)
+{
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+    interrupted = 0;
+}
 
 void client_init(void (*failed)(const char *text))
 {
@@ -43,6 +63,10 @@ void client_init(void (*failed)(const char *text))
     program = getpid();
     program_failed = failed;
     setvbuf(stdout, NULL, _IOLBF, 0);
+    struct sigaction sa = {.sa_handler = on_end}; /* no SA_RESTART: it wakes client_wait_for */
+    sigemptyset(&sa.sa_mask);
+    sigaction(SIGTERM, &sa, NULL);
+    sigaction(SIGINT, &sa, NULL);
 }
 
 const char *client_report(void)
@@ -97,6 +121,7 @@ pid_t client_start(void (*fn)(void *arg), void *arg, unsigned seconds)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(EXIT_FAILURE);
+    client_defaults();
     signal(SIGALRM, SIG_DFL);
     alarm(seconds * client_slow());
     fn(arg);
@@ -146,7 +171,11 @@ bool client_wait_for(pid_t pid, unsigned seconds)
     do {
         double left = deadline - client_now();
         struct pollfd pfd = {.fd = fd, .events = POLLIN};
-        n = poll(&pfd, 1, left > 0 ? (int)(left * 1000) + 1 : 0);
+        n = interrupted == 1 ? 0 : poll(&pfd, 1, left > 0 ? (int)(left * 1000) + 1 : 0);
+        if (interrupted == 1) {
+            interrupted = 2;
+            n = 0;
+        }
     } while (n < 0 && errno == EINTR);
     close(fd);
     return n == 1;

@@ -35,16 +35,16 @@ void client_report_clear(void);
 void client_fail(const char *file, int line, const char *fmt, ...)
     __attribute__((noreturn, format(printf, 3, 4)));
 
-#define must(expr)                                                                                 \
-    do {                                                                                           \
-        if (!(expr))                                                                               \
-            client_fail(__FILE__, __LINE__, "not true: %s", #expr);                                \
+#define must(expr)                                                  \
+    do {                                                            \
+        if (!(expr))                                                \
+            client_fail(__FILE__, __LINE__, "not true: %s", #expr); \
     } while (0)
 
-#define must_msg(expr, ...)                                                                        \
-    do {                                                                                           \
-        if (!(expr))                                                                               \
-            client_fail(__FILE__, __LINE__, __VA_ARGS__);                                          \
+#define must_msg(expr, ...)                               \
+    do {                                                  \
+        if (!(expr))                                      \
+            client_fail(__FILE__, __LINE__, __VA_ARGS__); \
     } while (0)
 
 /* must_int: compare two integers, and say what they were. */
@@ -52,28 +52,28 @@ void client_fail(const char *file, int line, const char *fmt, ...)
     do {                                                                                           \
         int64_t a_ = (int64_t)(a), b_ = (int64_t)(b);                                              \
         if (!(a_ op b_))                                                                           \
-            client_fail(__FILE__, __LINE__, "%s is %" PRId64 ", want %s %s (%" PRId64 ")", #a, a_,   \
+            client_fail(__FILE__, __LINE__, "%s is %" PRId64 ", want %s %s (%" PRId64 ")", #a, a_, \
                         #op, #b, b_);                                                              \
     } while (0)
 
 /* must_sys: a system call that has to work. => its result */
-#define must_sys(call)                                                                             \
-    ({                                                                                             \
-        __typeof__(call) r_ = (call);                                                              \
-        if (r_ == (__typeof__(r_))-1)                                                              \
-            client_fail(__FILE__, __LINE__, "%s: %s", #call, strerror(errno));                     \
-        r_;                                                                                        \
+#define must_sys(call)                                                         \
+    ({                                                                         \
+        __typeof__(call) r_ = (call);                                          \
+        if (r_ == (__typeof__(r_))-1)                                          \
+            client_fail(__FILE__, __LINE__, "%s: %s", #call, strerror(errno)); \
+        r_;                                                                    \
     })
 
 /* must_fail: a system call that has to fail in this way. */
-#define must_fail(call, error)                                                                     \
-    do {                                                                                           \
-        errno = 0;                                                                                 \
-        int64_t r_ = (int64_t)(call);                                                              \
-        int e_ = errno;                                                                            \
-        if (r_ != -1 || e_ != (error))                                                             \
-            client_fail(__FILE__, __LINE__, "%s gives %" PRId64 " (%s), want %s", #call, r_,         \
-                        r_ == -1 ? strerror(e_) : "success", strerror(error));                     \
+#define must_fail(call, error)                                                               \
+    do {                                                                                     \
+        errno = 0;                                                                           \
+        int64_t r_ = (int64_t)(call);                                                        \
+        int e_ = errno;                                                                      \
+        if (r_ != -1 || e_ != (error))                                                       \
+            client_fail(__FILE__, __LINE__, "%s gives %" PRId64 " (%s), want %s", #call, r_, \
+                        r_ == -1 ? strerror(e_) : "success", strerror(error));               \
     } while (0)
 
 /* client_scale: n times UVM_TEST_SCALE percent (100; 40 in a sanitizer build), at least 1. */
@@ -94,8 +94,18 @@ void client_join(pid_t pid);
 /* client_run: both. */
 void client_run(void (*fn)(void *arg), void *arg, unsigned seconds);
 
-/* client_wait_for: wait for a process without reaping it. => false: still there after `seconds` */
+/*
+ * client_wait_for: wait for a process without reaping it.
+ *
+ * => false: still there after `seconds`, or the test program has been told to end (once)
+ */
 bool client_wait_for(pid_t pid, unsigned seconds);
+
+/* client_interrupted: the test program was told to end (SIGTERM, SIGINT): clean up and do. */
+bool client_interrupted(void);
+
+/* client_defaults: undo in a child what client_init did to signals. */
+void client_defaults(void);
 
 /* client_pause: a breath of a loop that waits for a condition, bounded by its own deadline. */
 void client_pause(void);

@@ -113,6 +113,7 @@ bool mount_body(struct mount *m, void (*body)(struct mount *m))
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         setpgid(0, 0);
+        client_defaults();
         if (getppid() != parent)
             _exit(EXIT_FAILURE);
         signal(SIGPIPE, SIG_IGN);
@@ -122,7 +123,7 @@ bool mount_body(struct mount *m, void (*body)(struct mount *m))
     }
     setpgid(pid, pid);
     bool ended = client_wait_for(pid, seconds);
-    if (!ended) {
+    if (!ended && !client_interrupted()) {
         fprintf(stderr, "the body does not end; its processes and uvmd:\n");
         harness_stacks(pid);
         if (m->daemon)
@@ -131,6 +132,8 @@ bool mount_body(struct mount *m, void (*body)(struct mount *m))
     end_group(m, pid);
     if (waitpid(pid, &status, WNOHANG) != pid)
         snprintf(m->trouble, sizeof(m->trouble), "the body cannot be killed");
+    else if (!ended && client_interrupted())
+        snprintf(m->trouble, sizeof(m->trouble), "interrupted");
     else if (!ended)
         snprintf(m->trouble, sizeof(m->trouble), "the body did not end within %u s", seconds);
     else if (client_report())
@@ -147,13 +150,15 @@ START_TEST(run_case)
     const struct mount_case *c = &run.cases[_i];
     struct mount *m = &run.m;
 
+    if (client_interrupted())
+        ck_abort_msg("%s: interrupted", c->name);
     client_report_clear();
     mount_prepare(m, &c->opts);
     if (!m->foreign && !c->opts.unmounted)
         mount_start(m);
     bool ok = mount_body(m, c->body);
     if (!ok && m->daemon)
-        harness_counters(m);
+        mount_explain(m);
     if (m->daemon) {
         char first[sizeof(m->trouble)];
         memcpy(first, m->trouble, sizeof(first));
@@ -202,7 +207,8 @@ int harness_main(const char *name, const struct mount_case *cases, int ncases)
         suite_add_tcase(suite, tc);
     }
     SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK); /* the bodies are forked here, with their clean-up */
+    srunner_set_fork_status(runner,
+                            CK_NOFORK); /* the bodies are forked here, with their clean-up */
     srunner_run_all(runner, CK_VERBOSE);
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);

@@ -36,11 +36,12 @@
 struct json_object;
 
 struct mount_opts {
-    const char *memory;   /* "64M"; NULL: the minimum, 8M */
-    const char *swap;     /* size of a swap file; NULL: none */
-    const char *more;     /* more of -o */
-    unsigned seconds;     /* for the body; 0: 60 */
-    bool unmounted;       /* the body starts uvmd itself, if at all */
+    const char *memory; /* "64M"; NULL: the minimum, 8M */
+    const char *swap;   /* size of a swap file; NULL: none */
+    const char *more;   /* more of -o */
+    unsigned seconds;   /* for the body; 0: 60 */
+    int status;         /* what uvmd ends with */
+    bool unmounted;     /* the body starts uvmd itself, if at all */
 };
 
 struct mount {
@@ -63,10 +64,10 @@ struct mount_case {
  * needed */
 int harness_main(const char *suite, const struct mount_case *cases, int ncases);
 
-#define HARNESS_MAIN(suite, cases)                                                                 \
-    int main(void)                                                                                 \
-    {                                                                                              \
-        return harness_main(suite, cases, (int)(sizeof(cases) / sizeof((cases)[0])));              \
+#define HARNESS_MAIN(suite, cases)                                                    \
+    int main(void)                                                                    \
+    {                                                                                 \
+        return harness_main(suite, cases, (int)(sizeof(cases) / sizeof((cases)[0]))); \
     }
 
 /* harness_skip: => why there can be no mount here, or NULL */
@@ -81,6 +82,9 @@ void mount_start(struct mount *m);
 
 /* mount_stop: SIGTERM, wait, see what is left behind. => true, or false and m->trouble */
 bool mount_stop(struct mount *m);
+
+/* mount_explain: print the counters and the log of uvmd, for whoever looks into a failure. => stderr */
+void mount_explain(const struct mount *m);
 
 /* mount_body: run body in a process group under its time limit. => true, or false and m->trouble */
 bool mount_body(struct mount *m, void (*body)(struct mount *m));

@@ -19,9 +19,4 @@ bool harness_group_ends(pid_t group, unsigned seconds);
 void harness_stacks(pid_t group);
 void harness_threads(pid_t pid);
 
-struct mount;
-
-/* harness_counters: print the counters of uvmd, for whoever looks into a failure. => stderr */
-void harness_counters(const struct mount *m);
-
 #endif

@@ -173,7 +173,7 @@ static void look_around(struct mount *m)
         }
     }
     if (m->trouble[0])
-        fprintf(stderr, "-- log of uvmd:\n%s--\n", log);
+        fprintf(stderr, "-- log of uvmd, to its end:\n%s--\n", log);
 }
 
 bool mount_stop(struct mount *m)
@@ -194,8 +194,8 @@ bool mount_stop(struct mount *m)
         trouble(m, "uvmd cannot be killed; ");
     else if (ended && WIFSIGNALED(status))
         trouble(m, "uvmd died of signal %d (%s); ", WTERMSIG(status), strsignal(WTERMSIG(status)));
-    else if (ended && WEXITSTATUS(status))
-        trouble(m, "uvmd ended with %d; ", WEXITSTATUS(status));
+    else if (ended && WEXITSTATUS(status) != m->opts.status)
+        trouble(m, "uvmd ended with %d, want %d; ", WEXITSTATUS(status), m->opts.status);
     m->daemon = 0;
     look_around(m);
     return !m->trouble[0];
@@ -252,10 +252,13 @@ int mount_call(const struct mount *m, struct json_object **result, const char *c
     return error;
 }
 
-void harness_counters(const struct mount *m)
+void mount_explain(const struct mount *m)
 {
     struct json_object *stat = NULL;
+    char log[16384];
 
+    read_log(m, log, sizeof(log));
+    fprintf(stderr, "-- log of uvmd:\n%s-- counters:\n", log);
     if (mount_call(m, &stat, "stat", NULL))
         return;
     json_object_object_foreach(stat, key, value)

@@ -47,7 +47,8 @@ static void modes(struct mount *m)
     must_sys(chown("f", 5, 6));
     must_int(look("f").st_uid, ==, 5);
     must_int(look("f").st_gid, ==, 6);
-    must_int(look("f").st_mode & 07777, ==, 0755); /* a new owner does not get the old one's rights */
+    must_int(look("f").st_mode & 07777, ==,
+             0755); /* a new owner does not get the old one's rights */
     must_sys(chmod("f", 02755));
     must_sys(chown("f", (uid_t)-1, 7));
     must_int(look("f").st_uid, ==, 5);
@@ -95,11 +96,11 @@ static void times(struct mount *m)
     must_sys(utimensat(AT_FDCWD, "f", set, 0));
     must_int(look("f").st_atim.tv_sec, ==, -100);
 
-#define MOVES(what, action)                                                                        \
-    a = look("f");                                                                                 \
-    tick();                                                                                        \
-    action;                                                                                        \
-    b = look("f");                                                                                 \
+#define MOVES(what, action) \
+    a = look("f");          \
+    tick();                 \
+    action;                 \
+    b = look("f");          \
     must_msg(later(b.what, a.what), "%s does not move " #what, #action)
     int fd = file_open("f", O_RDWR);
     MOVES(st_mtim, file_pwrite(fd, "x", 1, 0));
@@ -259,12 +260,9 @@ static void space(struct mount *m)
 }
 
 static const struct mount_case cases[] = {
-    {"modes", modes, {0}},
-    {"times", times, {0}},
-    {"xattrs", xattrs, {0}},
-    {"permissions", permissions, {.more = "allow_other"}},
-    {"owner_only", owner_only, {0}},
-    {"space", space, {.swap = "16M"}},
+    {"modes", modes, {0}},           {"times", times, {0}},
+    {"xattrs", xattrs, {0}},         {"permissions", permissions, {.more = "allow_other"}},
+    {"owner_only", owner_only, {0}}, {"space", space, {.swap = "16M"}},
 };
 
 HARNESS_MAIN("attrs", cases)

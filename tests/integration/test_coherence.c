@@ -80,7 +80,8 @@ static void drop(void *arg)
 static void all_ways(struct mount *m)
 {
     char path[PATH_MAX];
-    struct job job = {.path = mount_path(m, path, "ways"), .npages = client_scale(FILE_PAGES) & ~7u};
+    struct job job = {.path = mount_path(m, path, "ways"),
+                      .npages = client_scale(FILE_PAGES) & ~7u};
     int fd = file_open(path, O_RDWR | O_CREAT);
 
     must_sys(ftruncate(fd, (off_t)(job.npages * PAGE)));

@@ -147,8 +147,8 @@ static void churn(void *arg)
 
 static void changing(struct mount *m)
 {
-    struct churn *c = mmap(NULL, sizeof(*c), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
-                           0);
+    struct churn *c =
+        mmap(NULL, sizeof(*c), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     struct dirent *ent;
 
     enter(m);

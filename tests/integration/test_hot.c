@@ -70,8 +70,8 @@ static void report(const char *when, struct probe *probe)
 static void hot_object(struct mount *m)
 {
     char path[PATH_MAX], big[PATH_MAX];
-    struct probe *probe = mmap(NULL, sizeof(*probe), PROT_READ | PROT_WRITE,
-                               MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct probe *probe =
+        mmap(NULL, sizeof(*probe), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     struct file_job hot = {mount_path(m, path, "hot"), 1, HOT_PAGES};
     struct file_job load = {mount_path(m, big, "big"), 2, client_scale(512 * MIB / PAGE)};
 

@@ -105,7 +105,8 @@ static void held(struct mount *m)
             must_int(lock.l_type, ==, F_WRLCK);
             must_int(lock.l_start, ==, 100);
             must_int(lock.l_len, ==, 50);
-            lock = (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 150, .l_len = 9};
+            lock =
+                (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 150, .l_len = 9};
             must_sys(fcntl(fd, F_SETLK, &lock)); /* beside it */
         } else {
             must_fail(flock(fd, LOCK_SH | LOCK_NB), EWOULDBLOCK);

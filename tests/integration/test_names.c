@@ -228,7 +228,8 @@ static void special(struct mount *m)
     must_int(read(fd, &c, 1), ==, 1);
     must_int(c, ==, 'f');
     close(fd);
-    int a = must_sys(socket(AF_UNIX, SOCK_STREAM, 0)), b = must_sys(socket(AF_UNIX, SOCK_STREAM, 0));
+    int a = must_sys(socket(AF_UNIX, SOCK_STREAM, 0)),
+        b = must_sys(socket(AF_UNIX, SOCK_STREAM, 0));
     must_sys(bind(a, (struct sockaddr *)&addr, sizeof(addr)));
     must_sys(listen(a, 1));
     must_sys(connect(b, (struct sockaddr *)&addr, sizeof(addr)));
@@ -325,9 +326,12 @@ static void rename_flags(struct mount *m)
 }
 
 static const struct mount_case cases[] = {
-    {"create", create, {0}},         {"directories", directories, {0}},
-    {"hard_links", hard_links, {0}}, {"symlinks", symlinks, {0}},
-    {"special", special, {0}},       {"rename_plain", rename_plain, {0}},
+    {"create", create, {0}},
+    {"directories", directories, {0}},
+    {"hard_links", hard_links, {0}},
+    {"symlinks", symlinks, {0}},
+    {"special", special, {0}},
+    {"rename_plain", rename_plain, {0}},
     {"rename_flags", rename_flags, {0}},
 };
 

@@ -120,8 +120,9 @@ static void load_reader(void *arg)
         bool known = word == 0;
         for (uint64_t g = floor; g <= ceiling && !known; g++)
             known = word == content_word(g, pgno, i);
-        must_msg(known, "page %" PRIu64 ": %#" PRIx64 " is of no generation from %" PRIu64
-                 " to %" PRIu64, pgno, word, floor, ceiling);
+        must_msg(known,
+                 "page %" PRIu64 ": %#" PRIx64 " is of no generation from %" PRIu64 " to %" PRIu64,
+                 pgno, word, floor, ceiling);
         seen++;
         if (seen % 512 == 0) /* without this the kernel's cache would serve all */
             posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
@@ -153,8 +154,8 @@ static void load_cutter(void *arg)
 
 static void under_load(struct mount *m)
 {
-    struct load *load = mmap(NULL, sizeof(*load), PROT_READ | PROT_WRITE,
-                             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct load *load =
+        mmap(NULL, sizeof(*load), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     pid_t readers[2];
 
     must(load != MAP_FAILED);

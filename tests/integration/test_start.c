@@ -31,7 +31,8 @@ static void refused(struct mount *m, int status, const char *point, const char *
     snprintf(all, sizeof(all), "socket=%s,statedir=%s,%s", m->socket, m->state, options);
     char *argv[] = {NULL, (char[]){"-o"}, all, (char *)point, NULL};
     int got = mount_run(m, argv, out, sizeof(out), START_SECONDS);
-    must_msg(got == status, "-o %s on %s ends with %d, want %d: %s", options, point, got, status, out);
+    must_msg(got == status, "-o %s on %s ends with %d, want %d: %s", options, point, got, status,
+             out);
     char *end = strchr(out, '\n');
     must_msg(end && !end[1], "-o %s: not one line: \"%s\"", options, out);
     must_msg(strncmp(out, "uvmd: ", 6) == 0, "-o %s: does not begin with uvmd: %s", options, out);
@@ -86,7 +87,8 @@ static void swaps(struct mount *m)
     must_fail(lstat(m->swap, &st), ENOENT);
 
     must_sys(statvfs(m->dir, &disk));
-    snprintf(size, sizeof(size), ":%" PRIu64 "G", (uint64_t)disk.f_bavail * disk.f_frsize / GIB + 100);
+    snprintf(size, sizeof(size), ":%" PRIu64 "G",
+             (uint64_t)disk.f_bavail * disk.f_frsize / GIB + 100);
     refused(m, 1, m->mountpoint, swap_option(m, option, size), "swap", "does not fit", NULL);
     must_fail(lstat(m->swap, &st), ENOENT); /* it goes again when it cannot be had */
 
@@ -128,8 +130,8 @@ static void taken(struct mount *m)
 
     snprintf(point, sizeof(point), "%s/second", m->dir);
     must_sys(mkdir(point, 0755));
-    snprintf(more, sizeof(more), "socket=%s/sock2,statedir=%s,memory=8M,swap=%s:16M", m->dir, m->dir,
-             m->swap);
+    snprintf(more, sizeof(more), "socket=%s/sock2,statedir=%s,memory=8M,swap=%s:16M", m->dir,
+             m->dir, m->swap);
     char *argv[] = {NULL, (char[]){"-o"}, more, point, NULL};
     must_int(mount_run(m, argv, out, sizeof(out), START_SECONDS), ==, 1);
     must_msg(strstr(out, "in use by another uvmd"), "the swap file: %s", out);

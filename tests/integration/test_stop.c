@@ -30,8 +30,10 @@ static void wait_stopped(pid_t pid)
 /* Wait for uvmd after something has ended it. */
 static void wait_end(struct mount *m, unsigned seconds)
 {
-    must_msg(client_wait_for(m->daemon, seconds * client_slow()), "uvmd is there after %u s", seconds);
-    must_msg(mount_stop(m), "%s", m->trouble); /* the signal goes nowhere; status and remains count */
+    must_msg(client_wait_for(m->daemon, seconds * client_slow()), "uvmd is there after %u s",
+             seconds);
+    must_msg(mount_stop(m), "%s",
+             m->trouble); /* the signal goes nowhere; status and remains count */
 }
 
 static void idle(struct mount *m)
@@ -143,6 +145,7 @@ static void end_under_load(struct mount *m, enum end end)
     pid_t pid[3];
 
     m->opts.more = "drain=1";
+    m->opts.status = end == BY_ABORT ? 1 : 0;
     mount_start(m);
     for (unsigned i = 0; i < 3; i++)
         pid[i] = client_start(busy_client, m, 30);
@@ -154,7 +157,7 @@ static void end_under_load(struct mount *m, enum end end)
     if (end == BY_SIGNAL)
         kill(m->daemon, SIGTERM); /* drain=1 ends it */
     else if (end == BY_ABORT)
-        mount_abort(m);
+        mount_abort(m); /* nobody asked uvmd for it: it says that it failed */
     else
         must_sys(umount2(m->mountpoint, MNT_DETACH));
     for (unsigned i = 0; i < 3 && end == BY_LAZY_UMOUNT; i++)
@@ -224,7 +227,8 @@ static void notified(struct mount *m)
     memcpy(addr.sun_path, path, strlen(path));
     int fd = must_sys(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     must_sys(bind(fd, (struct sockaddr *)&addr, sizeof(addr)));
-    must_sys(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){10, 0}, sizeof(struct timeval)));
+    must_sys(
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){10, 0}, sizeof(struct timeval)));
     must_sys(setenv("NOTIFY_SOCKET", path, 1));
     mount_start(m);
     ssize_t n = recv(fd, text, sizeof(text) - 1, MSG_DONTWAIT);

@@ -17,11 +17,13 @@
 #define NPAGES   8192u /* 32 MiB, four times memory */
 #define BAD_SLOT 1000u /* written early in a fill, so its page is out */
 
-#define FAULTY {.swap = "64M", .more = "faults=yes"}
+#define FAULTY                              \
+    {                                       \
+        .swap = "64M", .more = "faults=yes" \
+    }
 
-#define fault_add(m, ...)                                                                          \
-    must_int(mount_call(m, NULL, "fault", "add", __VA_ARGS__, NULL), ==, 0)
-#define fault_clear(m) must_int(mount_call(m, NULL, "fault", "clear", NULL), ==, 0)
+#define fault_add(m, ...) must_int(mount_call(m, NULL, "fault", "add", __VA_ARGS__, NULL), ==, 0)
+#define fault_clear(m)    must_int(mount_call(m, NULL, "fault", "clear", NULL), ==, 0)
 
 static struct file_job filled(struct mount *m, char path[PATH_MAX], uint64_t seed)
 {
@@ -207,7 +209,8 @@ static void fill_stopped(void *arg)
     for (uint64_t i = 0; i < job->npages; i++) {
         content_fill(page, job->seed, i);
         ssize_t n = pwrite(fd, page, PAGE, (off_t)(i * PAGE));
-        must_msg(n == PAGE || errno == ENOSPC || errno == EIO, "page %" PRIu64 ": %s", i, strerror(errno));
+        must_msg(n == PAGE || errno == ENOSPC || errno == EIO, "page %" PRIu64 ": %s", i,
+                 strerror(errno));
         if (n != PAGE)
             must_sys(ftruncate(fd, (off_t)(i * PAGE)));
         if (n != PAGE)
@@ -243,9 +246,12 @@ static void dead_device(struct mount *m)
 }
 
 static const struct mount_case cases[] = {
-    {"read_transient", read_transient, FAULTY},   {"read_permanent", read_permanent, FAULTY},
-    {"corrupted", corrupted, FAULTY},             {"overwritten", overwritten, FAULTY},
-    {"write_transient", write_transient, FAULTY}, {"write_permanent", write_permanent, FAULTY},
+    {"read_transient", read_transient, FAULTY},
+    {"read_permanent", read_permanent, FAULTY},
+    {"corrupted", corrupted, FAULTY},
+    {"overwritten", overwritten, FAULTY},
+    {"write_transient", write_transient, FAULTY},
+    {"write_permanent", write_permanent, FAULTY},
     {"dead_device", dead_device, {.swap = "16M", .more = "faults=yes"}},
 };
 

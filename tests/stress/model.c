@@ -15,8 +15,8 @@ const char *const model_op_names[OP_COUNT] = {
 
 static void *shared(size_t len)
 {
-    void *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-                   0);
+    void *p =
+        mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) {
         perror("memory for the model");
         exit(EXIT_FAILURE);
@@ -45,7 +45,8 @@ struct model_file *model_file(struct model *model, unsigned process, unsigned fi
     return &model->files[process * model->nfiles + file];
 }
 
-void model_begin(struct model_file *f, uint64_t number, enum model_op op, uint64_t off, uint64_t len)
+void model_begin(struct model_file *f, uint64_t number, enum model_op op, uint64_t off,
+                 uint64_t len)
 {
     f->events[f->nevents++ % MODEL_HISTORY] = (struct model_event){number, off, len, op};
     atomic_fetch_add(&f->sequence, 1);
@@ -96,8 +97,9 @@ bool model_compare(const struct model *model, const struct model_file *f, uint64
     for (size_t k = i; k < len; k++)
         wrong += b[k] != f->shadow[off + k];
     fprintf(stderr,
-            "MISMATCH: -s %" PRIu64 " -p %u: operation %" PRIu64 " of process %u, file %zu, %s of [%" PRIu64
-            ", %" PRIu64 "), size %" PRIu64 ": first at byte %" PRIu64 " (page %" PRIu64 "), %zu wrong\n",
+            "MISMATCH: -s %" PRIu64 " -p %u: operation %" PRIu64
+            " of process %u, file %zu, %s of [%" PRIu64 ", %" PRIu64 "), size %" PRIu64
+            ": first at byte %" PRIu64 " (page %" PRIu64 "), %zu wrong\n",
             model->seed, model->nprocesses, number, f->process,
             (size_t)(f - model->files) % model->nfiles, how, off, off + len, (uint64_t)f->size,
             off + i, (off + i) / 4096, wrong);

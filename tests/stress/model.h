@@ -61,7 +61,7 @@ struct model {
     unsigned nprocesses, nfiles; /* nfiles of each process */
     uint64_t seed, max_size;
     _Atomic bool stop;
-    _Atomic uint64_t operations, bytes_checked, foreign_checks;
+    _Atomic uint64_t operations, bytes_checked, foreign_checks, refusals;
     struct model_file files[];
 };
 
@@ -71,7 +71,8 @@ struct model *model_new(uint64_t seed, unsigned nprocesses, unsigned nfiles, uin
 struct model_file *model_file(struct model *model, unsigned process, unsigned file);
 
 /* model_begin / model_end: an operation on a file, by its owner. => begin notes it in the history */
-void model_begin(struct model_file *f, uint64_t number, enum model_op op, uint64_t off, uint64_t len);
+void model_begin(struct model_file *f, uint64_t number, enum model_op op, uint64_t off,
+                 uint64_t len);
 void model_end(struct model_file *f);
 
 /* model_resize: the size changes; what is cut off is zero when it comes back. */

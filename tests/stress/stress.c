@@ -4,10 +4,11 @@
  * least memory it can have and several times that much data.
  *
  *      stress [-s SEED] [-p PROCESSES] [-f FILES] [-z SIZE_KIB] [-t SECONDS | -n OPERATIONS]
- *             [-m MEMORY] [-w PERCENT]
+ *             [-m MEMORY] [-w PERCENT] [-e]
  *
  * A run is named by its seed, processes, files and sizes: with those given again, every process does the
- * same to its files. -w makes that share of swap writes fail. UVM_TEST_ON=DIR runs on a directory.
+ * same to its files. -w makes that share of swap writes fail. -e gives less swap than there is data, so
+ * that room runs out all the time. UVM_TEST_ON=DIR runs on a directory.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -23,10 +24,12 @@
 static struct {
     uint64_t seed, seconds, operations, size_kib;
     unsigned processes, files, write_errors;
+    bool full;
     const char *memory;
     struct mount m;
     struct model *model;
-} stress = {.seed = 1, .seconds = 40, .size_kib = 2048, .processes = 4, .files = 12, .memory = "8M"};
+} stress = {
+    .seed = 1, .seconds = 40, .size_kib = 2048, .processes = 4, .files = 12, .memory = "8M"};
 
 static void failed(const char *text)
 {
@@ -41,7 +44,8 @@ static uint64_t number(const char *text, uint64_t min, uint64_t max)
     errno = 0;
     uint64_t n = strtoull(text, &end, 10);
     if (errno || *end || end == text || n < min || n > max) {
-        fprintf(stderr, "stress: %s: not a number from %" PRIu64 " to %" PRIu64 "\n", text, min, max);
+        fprintf(stderr, "stress: %s: not a number from %" PRIu64 " to %" PRIu64 "\n", text, min,
+                max);
         exit(2);
     }
     return n;
@@ -51,7 +55,7 @@ static void options(int argc, char **argv)
 {
     int c;
 
-    while ((c = getopt(argc, argv, "s:p:f:z:t:n:m:w:")) >= 0) {
+    while ((c = getopt(argc, argv, "s:p:f:z:t:n:m:w:e")) >= 0) {
         if (c == 's')
             stress.seed = number(optarg, 0, UINT64_MAX);
         else if (c == 'p')
@@ -68,6 +72,8 @@ static void options(int argc, char **argv)
             stress.memory = optarg;
         else if (c == 'w')
             stress.write_errors = (unsigned)number(optarg, 0, 90);
+        else if (c == 'e')
+            stress.full = true;
         else
             exit(2);
     }
@@ -86,7 +92,7 @@ static void body(struct mount *m)
         must_int(mount_call(m, NULL, "fault", "add", "write", percent, NULL), ==, 0);
     }
     for (unsigned i = 0; i < stress.processes; i++) {
-        workers[i] = (struct worker){stress.model, m->anon, i, stress.operations};
+        workers[i] = (struct worker){stress.model, m->anon, i, stress.operations, stress.full};
         pids[i] = client_start(worker_main, &workers[i], limit);
     }
     double deadline = client_now() + (double)stress.seconds;
@@ -97,11 +103,13 @@ static void body(struct mount *m)
     }
     for (unsigned i = 0; i < stress.processes; i++)
         client_join(pids[i]);
-    printf("%" PRIu64 " operations, %" PRIu64 " MiB compared, %" PRIu64 " looks at others' files\n",
+    printf("%" PRIu64 " operations, %" PRIu64 " MiB compared, %" PRIu64
+           " looks at others' files, %" PRIu64 " refusals\n",
            (uint64_t)stress.model->operations, (uint64_t)stress.model->bytes_checked / MIB,
-           (uint64_t)stress.model->foreign_checks);
-    static const char *const counters[] = {"pgswapin", "pgswapout", "pageouts", "flt_regen",
-                                           "flt_uffd_missing", "flt_uffd_wp", "flt_pgwait", "flt_noram"};
+           (uint64_t)stress.model->foreign_checks, (uint64_t)stress.model->refusals);
+    static const char *const counters[] = {"pgswapin",   "pgswapout",        "pageouts",
+                                           "flt_regen",  "flt_uffd_missing", "flt_uffd_wp",
+                                           "flt_pgwait", "flt_noram",        "revokes"};
     for (unsigned i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)
         printf("%s%s %" PRIu64, i ? ", " : "", counters[i], mount_counter(m, counters[i]));
     printf("\n");
@@ -120,9 +128,12 @@ int main(int argc, char **argv)
     }
     client_init(failed);
     uint64_t data = stress.processes * stress.files * stress.size_kib;
-    snprintf(swap, sizeof(swap), "%" PRIu64 "K", 2 * data + 16 * KIB);
-    struct mount_opts opts = {.memory = stress.memory, .swap = swap, .more = "faults=yes",
-                              .seconds = stress.operations ? 1000000 : (unsigned)stress.seconds + 60};
+    snprintf(swap, sizeof(swap), "%" PRIu64 "K", stress.full ? data / 4 : 2 * data + 16 * KIB);
+    struct mount_opts opts = {.memory = stress.memory,
+                              .swap = swap,
+                              .more = "faults=yes",
+                              .seconds =
+                                  stress.operations ? 1000000 : (unsigned)stress.seconds + 60};
     stress.model = model_new(stress.seed, stress.processes, stress.files, stress.size_kib * KIB);
     mount_prepare(&stress.m, &opts);
     printf("stress -s %" PRIu64 " -p %u -f %u -z %" PRIu64 ": %" PRIu64 " MiB of data, memory=%s\n",
@@ -130,8 +141,11 @@ int main(int argc, char **argv)
     if (!stress.m.foreign)
         mount_start(&stress.m);
     bool ok = mount_body(&stress.m, body);
-    if (!ok)
+    if (!ok) {
         fprintf(stderr, "stress: %s\n", stress.m.trouble);
+        if (stress.m.daemon)
+            mount_explain(&stress.m);
+    }
     stress.m.trouble[0] = '\0';
     if (stress.m.daemon && !mount_stop(&stress.m)) {
         fprintf(stderr, "stress: %s\n", stress.m.trouble);

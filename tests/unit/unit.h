@@ -18,14 +18,14 @@ static inline void unit_skip(const char *why)
     exit(UNIT_SKIP);
 }
 
-#define UNIT_MAIN(suite_fn)                                                                        \
-    int main(void)                                                                                 \
-    {                                                                                              \
-        SRunner *runner = srunner_create(suite_fn());                                              \
-        srunner_run_all(runner, CK_NORMAL);                                                        \
-        int failed = srunner_ntests_failed(runner);                                                \
-        srunner_free(runner);                                                                      \
-        return failed ? EXIT_FAILURE : EXIT_SUCCESS;                                               \
+#define UNIT_MAIN(suite_fn)                           \
+    int main(void)                                    \
+    {                                                 \
+        SRunner *runner = srunner_create(suite_fn()); \
+        srunner_run_all(runner, CK_NORMAL);           \
+        int failed = srunner_ntests_failed(runner);   \
+        srunner_free(runner);                         \
+        return failed ? EXIT_FAILURE : EXIT_SUCCESS;  \
     }
 
 #endif
