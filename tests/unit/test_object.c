@@ -440,6 +440,19 @@ START_TEST(test_table_next)
 }
 END_TEST
 
+/* What a page on swap costs the daemon: its ledger record, its share of a leaf with malloc's header and of the
+ * node above it, and a quarter byte of slot bitmaps. */
+START_TEST(test_swapped_page_cost)
+{
+    const double malloc_header = 16, node = 65 * sizeof(void *) + malloc_header, bitmaps = 0.25;
+    double leaf = (double)sizeof(struct uvm_leaf) + malloc_header;
+    double cost = (double)sizeof(struct uvm_ledger_slot) + leaf / UVM_WINDOW_PAGES +
+                  node / 64 / UVM_WINDOW_PAGES + bitmaps;
+
+    ck_assert_double_le(cost, 32.0);
+}
+END_TEST
+
 static Suite *object_suite(void)
 {
     Suite *s = suite_create("object");
@@ -474,6 +487,7 @@ static Suite *object_suite(void)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, test_table);
     tcase_add_test(tc, test_table_next);
+    tcase_add_test(tc, test_swapped_page_cost);
     suite_add_tcase(s, tc);
     return s;
 }
