@@ -4,6 +4,7 @@
  * the entries, what the client cache holds, and who is woken when a busy page is let go.
  */
 #include "core.h"
+#include "daemon/ledger.h"
 
 #define NPAGES   128u
 #define PGNO_MAX (UVM_OBJECT_PAGES_MAX - 1)
