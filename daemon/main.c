@@ -5,6 +5,7 @@
  * The main thread only waits for signals and for the session's end; everything else has its thread.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,6 +70,7 @@ static int signals_up(const struct uvm_config *cfg, struct uvm_error *err)
     sigemptyset(&uvmd.signals);
     sigaddset(&uvmd.signals, SIGTERM);
     sigaddset(&uvmd.signals, SIGINT);
+    sigaddset(&uvmd.signals, SIGHUP); /* the terminal has gone: the mount must not stay */
     sigprocmask(SIG_BLOCK, &uvmd.signals, NULL);
     signal(SIGPIPE, SIG_IGN);
     uvmd.signal_fd = signalfd(-1, &uvmd.signals, SFD_CLOEXEC);
@@ -296,6 +298,14 @@ static int report(const char *who, const struct uvm_error *err)
 int main(int argc, char **argv)
 {
     struct uvm_error err = {0};
+    int null;
+
+    /* Descriptors 0 to 2 must be taken, or what is written to stderr lands in the ledger. */
+    do
+        null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    while (null >= 0 && null <= STDERR_FILENO);
+    if (null >= 0)
+        close(null);
 
     int rc = uvm_config_parse_argv(argc, argv, &uvmd.cfg, &err);
     if (rc == UVM_CONFIG_EXIT)

@@ -75,7 +75,8 @@ void uvm_write_cancel(struct uvm_rw *rw);
 int uvm_allocate(struct uvm_object *uobj, uint32_t pgno, uint32_t npages);
 
 /* uvm_find: the first page at or after pgno that has data (a hole, if !data), below end; end: none.
- * => for lseek; a page that was only read is a hole */
+ * => for lseek; a hole that the client cache holds counts as data: a store through a mapping may be
+ *    in it, which the kernel has not written back and does not before it asks */
 uint32_t uvm_find(struct uvm_object *uobj, uint32_t pgno, uint32_t end, bool data);
 
 /* Shared by rw.c, read.c, write.c and space.c, and nobody else. */

@@ -72,8 +72,10 @@ uint32_t uvm_find(struct uvm_object *uobj, uint32_t pgno, uint32_t end, bool dat
             pgno = leaf->index * UVM_WINDOW_PAGES;
             continue;
         }
-        enum uvm_entry_tag tag = uvm_entry_tag(leaf->entry[pgno % UVM_WINDOW_PAGES]);
-        if ((tag == UVM_E_PAGE || tag == UVM_E_SLOT) == data)
+        uint32_t at = pgno % UVM_WINDOW_PAGES;
+        enum uvm_entry_tag tag = uvm_entry_tag(leaf->entry[at]);
+        bool stored = tag == UVM_E_HOLE && (leaf->delivered >> at & 1);
+        if ((tag == UVM_E_PAGE || tag == UVM_E_SLOT || stored) == data)
             return pgno;
         pgno++;
     }
