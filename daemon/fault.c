@@ -89,6 +89,8 @@ static uint32_t fault_ahead(struct uvm_fault *fault)
     uint32_t end = fault->pgno + fault->npages, lo, hi;
     uint64_t spare = uvm_stat_get(free), keep = uvm_stat_get(freetarg) + UVM_CLUSTER_PAGES;
 
+    if (fault->pgaflags & UVM_PGA_USERESERVE) /* the reserves are for the page that is wanted */
+        return 0;
     if (fault->pgno != uobj->lastpgno || spare < keep || !uobj->pgops->pgo_cluster)
         return 0;
     uobj->pgops->pgo_cluster(uobj, end - 1, &lo, &hi);

@@ -155,7 +155,7 @@ void uvm_op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_se
     op->attr = *attr;
     op->to_set = to_set & ~FUSE_SET_ATTR_SIZE;
     op->from = (uint64_t)attr->st_size;
-    op->to = MAX(uvm_round_page(uvm_inode_size(op->inode)), uvm_round_page(op->from));
+    op->to = UVM_FILE_SIZE_MAX; /* also what fallocate put beyond the size */
     op->finish = truncated;
     size_op_step(op);
 }
