@@ -21,6 +21,7 @@ void uvm_config_init(struct uvm_config *cfg)
     memset(cfg, 0, sizeof(*cfg));
     cfg->memory = MIN(UVM_MEMORY_DEFAULT, uvm_config_memory_max());
     cfg->threads = cpus < 1 ? 1 : (unsigned)MIN(cpus, UVM_THREADS_MAX);
+    cfg->exec = true;
     cfg->log = UVM_LOG_INFO;
     cfg->drain = UVM_DRAIN_DEFAULT;
 }
@@ -102,17 +103,42 @@ int uvm_config_file(struct uvm_config *cfg, const char *path, struct uvm_error *
 static bool is_mount_option(const char *option)
 {
     static const char *const ignored[] = {
-        "rw",         "defaults", "auto",       "noauto",      "user",          "nouser",
-        "users",      "owner",    "group",      "_netdev",     "nofail",        "nodev",
-        "nosuid",     "exec",     "noexec",     "atime",       "noatime",       "diratime",
-        "nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime", "lazytime",
-        "nolazytime", "async",    "x-*",        "X-*",         "comment=*",
+        "rw",         "defaults",   "auto",        "noauto",        "user",
+        "nouser",     "users",      "owner",       "group",         "_netdev",
+        "nofail",     "atime",      "noatime",     "diratime",      "nodiratime",
+        "relatime",   "norelatime", "strictatime", "nostrictatime", "lazytime",
+        "nolazytime", "async",      "x-*",         "X-*",           "comment=*",
     };
 
     for (unsigned i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
         if (fnmatch(ignored[i], option, 0) == 0)
             return true;
     return false;
+}
+
+/* An option of mount(8) that denies what a key allows. => the key, or NULL */
+static const char *denied_key(const char *option)
+{
+    static const char *const keys[] = {"suid", "dev", "exec"};
+
+    for (unsigned i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+        if (strncmp(option, "no", 2) == 0 && strcmp(option + 2, keys[i]) == 0)
+            return keys[i];
+    return NULL;
+}
+
+static int set_option(struct uvm_config *cfg, char *option, struct uvm_error *err)
+{
+    const char *denied = denied_key(option);
+
+    if (denied)
+        return uvm_config_set(cfg, denied, "no", "-o ", err);
+    if (*option == '\0' || is_mount_option(option))
+        return 0;
+    char *value = strchr(option, '=');
+    if (value)
+        *value++ = '\0';
+    return uvm_config_set(cfg, option, value, "-o ", err);
 }
 
 int uvm_config_options(struct uvm_config *cfg, const char *options, struct uvm_error *err)
@@ -132,12 +158,7 @@ int uvm_config_options(struct uvm_config *cfg, const char *options, struct uvm_e
         }
         from = *from ? from + 1 : NULL;
         *to = '\0';
-        if (*option == '\0' || is_mount_option(option))
-            continue;
-        char *value = strchr(option, '=');
-        if (value)
-            *value++ = '\0';
-        int error = uvm_config_set(cfg, option, value, "-o ", err);
+        int error = set_option(cfg, option, err);
         if (error)
             return error;
     }

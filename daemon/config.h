@@ -25,6 +25,7 @@
 
 #include "error.h"
 #include "log.h"
+#include "pager/devspec.h"
 #include "pager/swap.h"
 
 #define UVM_MEMORY_DEFAULT  (256ull << 20)
@@ -56,11 +57,14 @@ struct uvm_config {
     enum uvm_transport transport;
     unsigned threads;
     bool allow_other;
-    bool suid, dev; /* what the mount honours, as for mount(8) */
+    bool suid, dev, exec; /* what the mount honours, as for mount(8) */
     enum uvm_log_level log;
     bool faults;    /* put the fault store under swap (uvm_swap_faults) */
     unsigned drain; /* seconds to wait for clients at the stop */
     char statedir[PATH_MAX];
+    char source[PATH_MAX]; /* absolute; empty: no vnode/ */
+    struct uvm_devspec device[UVM_DEVICES_MAX];
+    unsigned ndevice;
 };
 
 #define UVM_CONFIG_EXIT 1
@@ -92,8 +96,10 @@ int uvm_config_set(struct uvm_config *cfg, const char *key, const char *value, c
                    struct uvm_error *err);
 
 /*
- * uvm_config_options: set what an -o argument lists. Commas separate, "\," is a comma of a value;
- * options of mount(8) and fstab(5) that mean nothing here are passed over.
+ * uvm_config_options: set what an -o argument lists. Commas separate, "\," is a comma of a value.
+ *
+ * => options of mount(8) and fstab(5): nosuid, nodev and noexec set the key they deny to no, so that
+ *    the last one wins; those that mean nothing here are passed over
  */
 int uvm_config_options(struct uvm_config *cfg, const char *options, struct uvm_error *err);
 
@@ -120,6 +126,10 @@ uint64_t uvm_config_memory_max(void);
  *    is gone), or what stat(2) gave; err names the path and the remedy
  */
 int uvm_config_check_mountpoint(const struct uvm_config *cfg, struct uvm_error *err);
+
+/* uvm_config_check_source: whether source= is a directory. => 0, also when it is not set; or -errno with
+ * the path in err */
+int uvm_config_check_source(const struct uvm_config *cfg, struct uvm_error *err);
 
 /* uvm_log_level_parse: "error", "warning", "info" or "debug". => 0 or -EINVAL */
 int uvm_log_level_parse(const char *text, enum uvm_log_level *ret);

@@ -13,6 +13,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "config_trees.h"
 #include "config_value.h"
 #include "size.h"
 
@@ -175,35 +176,22 @@ static void print_threads(const struct uvm_config *cfg, const char *key, FILE *o
     fprintf(out, "%s=%u\n", key, cfg->threads);
 }
 
-static int set_suid(struct uvm_config *cfg, const char *value, struct uvm_error *err)
-{
-    return uvm_value_bool(&cfg->suid, value, err);
-}
+/* Keys that are yes or no, each with the field of its name. */
+#define BOOL_KEY(key)                                                                      \
+    static int set_##key(struct uvm_config *cfg, const char *value, struct uvm_error *err) \
+    {                                                                                      \
+        return uvm_value_bool(&cfg->key, value, err);                                      \
+    }                                                                                      \
+    static void print_##key(const struct uvm_config *cfg, const char *name, FILE *out)     \
+    {                                                                                      \
+        fprintf(out, "%s=%s\n", name, cfg->key ? "yes" : "no");                            \
+    }
 
-static void print_suid(const struct uvm_config *cfg, const char *key, FILE *out)
-{
-    fprintf(out, "%s=%s\n", key, cfg->suid ? "yes" : "no");
-}
-
-static int set_dev(struct uvm_config *cfg, const char *value, struct uvm_error *err)
-{
-    return uvm_value_bool(&cfg->dev, value, err);
-}
-
-static void print_dev(const struct uvm_config *cfg, const char *key, FILE *out)
-{
-    fprintf(out, "%s=%s\n", key, cfg->dev ? "yes" : "no");
-}
-
-static int set_allow_other(struct uvm_config *cfg, const char *value, struct uvm_error *err)
-{
-    return uvm_value_bool(&cfg->allow_other, value, err);
-}
-
-static void print_allow_other(const struct uvm_config *cfg, const char *key, FILE *out)
-{
-    fprintf(out, "%s=%s\n", key, cfg->allow_other ? "yes" : "no");
-}
+BOOL_KEY(allow_other)
+BOOL_KEY(suid)
+BOOL_KEY(dev)
+BOOL_KEY(exec)
+BOOL_KEY(faults)
 
 int uvm_log_level_parse(const char *text, enum uvm_log_level *ret)
 {
@@ -238,16 +226,6 @@ static void print_drain(const struct uvm_config *cfg, const char *key, FILE *out
     fprintf(out, "%s=%u\n", key, cfg->drain);
 }
 
-static int set_faults(struct uvm_config *cfg, const char *value, struct uvm_error *err)
-{
-    return uvm_value_bool(&cfg->faults, value, err);
-}
-
-static void print_faults(const struct uvm_config *cfg, const char *key, FILE *out)
-{
-    fprintf(out, "%s=%s\n", key, cfg->faults ? "yes" : "no");
-}
-
 /* clang-format off */
 static const struct config_key {
     const char *name;
@@ -260,6 +238,8 @@ static const struct config_key {
     {"mountpoint", set_mountpoint, print_mountpoint, false, "PATH", "the mount point, when the command line names none"},
     {"memory", set_memory, print_memory, false, "SIZE", "bound on the memory for pages (256M)"},
     {"swap", set_swap, print_swap, false, "PATH[:SIZE[:PRIO]]", "a swap file or block device; may be repeated"},
+    {"source", uvm_config_set_source, uvm_config_print_source, false, "DIR", "the files that vnode/ shows (none)"},
+    {"device", uvm_config_set_device, uvm_config_print_device, false, "NAME:PATH[:SIZE]", "a device for device/; may be repeated"},
     {"socket", set_socket, print_socket, false, "PATH", "the control socket (" UVM_SOCKET_DIR "/NAME.sock)"},
     {"statedir", set_statedir, print_statedir, false, "PATH", "where names and attributes are kept (the socket's directory)"},
     {"transport", set_transport, print_transport, false, "auto|dev", "how FUSE requests travel (auto)"},
@@ -267,6 +247,7 @@ static const struct config_key {
     {"allow_other", set_allow_other, print_allow_other, true, "yes|no", "let other users in (no)"},
     {"suid", set_suid, print_suid, true, "yes|no", "honour set-id bits of files (no)"},
     {"dev", set_dev, print_dev, true, "yes|no", "honour device files (no)"},
+    {"exec", set_exec, print_exec, true, "yes|no", "let programs of the mount be executed (yes)"},
     {"log", set_log, print_log, false, "LEVEL", "error, warning, info or debug (info)"},
     {"drain", set_drain, print_drain, false, "SECONDS", "how long a stop waits for clients (10)"},
     {"faults", set_faults, print_faults, true, "yes|no", "allow injected swap errors, for tests (no)"},

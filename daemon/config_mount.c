@@ -10,56 +10,7 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
-#define MOUNTINFO "/proc/self/mountinfo"
-
-/* The kernel writes blanks, newlines and backslashes in paths as \ooo. */
-static void unescape(char *text)
-{
-    char *to = text;
-
-    for (const char *p = text; *p; to++) {
-        if (p[0] == '\\' && p[1] >= '0' && p[1] <= '3' && p[2] >= '0' && p[2] <= '7' &&
-            p[3] >= '0' && p[3] <= '7') {
-            *to = (char)((p[1] - '0') << 6 | (p[2] - '0') << 3 | (p[3] - '0'));
-            p += 4;
-        } else {
-            *to = *p++;
-        }
-    }
-    *to = '\0';
-}
-
-/*
- * The type of what is mounted on path, the topmost if there are several.
- *
- * => 1 and type, 0 when nothing is, -errno
- */
-static int mounted_type(const char *path, char type[64])
-{
-    FILE *file CLEANUP_FCLOSE = fopen(MOUNTINFO, "re");
-    char *line CLEANUP_FREE = NULL;
-    size_t size = 0;
-    int found = 0;
-
-    if (!file)
-        return -errno;
-    while (getline(&line, &size, file) > 0) {
-        char *save, *field = strtok_r(line, " \n", &save);
-        for (int i = 1; field && i < 5; i++) /* id, parent, device, root, mount point */
-            field = strtok_r(NULL, " \n", &save);
-        if (!field)
-            continue;
-        unescape(field);
-        if (strcmp(field, path))
-            continue;
-        while (field && strcmp(field, "-"))
-            field = strtok_r(NULL, " \n", &save);
-        field = field ? strtok_r(NULL, " \n", &save) : NULL;
-        snprintf(type, 64, "%s", field ? field : "unknown");
-        found = 1;
-    }
-    return ferror(file) ? -EIO : found;
-}
+#include "mountinfo.h"
 
 static int fail_dead(const char *path, struct uvm_error *err)
 {
@@ -81,15 +32,15 @@ static bool fails_dead(const char *path)
 int uvm_config_check_mountpoint(const struct uvm_config *cfg, struct uvm_error *err)
 {
     const char *path = cfg->mountpoint;
+    struct uvm_mount there;
     struct stat st;
-    char type[64];
-    int found = mounted_type(path, type);
+    int rc = uvm_mountinfo_find(path, &there);
 
-    if (found < 0)
-        return uvm_fail(err, found, MOUNTINFO ": %s", strerror(-found));
-    if (found && (strncmp(type, "fuse", 4) || !fails_dead(path)))
-        return uvm_fail(err, -EBUSY, "%.300s: already a mount point (%s)", path, type);
-    if (found)
+    if (rc && rc != -ENOENT)
+        return uvm_fail(err, rc, UVM_MOUNTINFO ": %s", strerror(-rc));
+    if (!rc && (strncmp(there.type, "fuse", 4) || !fails_dead(path)))
+        return uvm_fail(err, -EBUSY, "%.300s: already a mount point (%s)", path, there.type);
+    if (!rc)
         return fail_dead(path, err);
     if (stat(path, &st) < 0) {
         int error = -errno;

@@ -12,28 +12,20 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../daemon/mountinfo.h"
 #include "../daemon/util.h"
 #include "session.h"
 
 int uvm_mount_device(const char *mountpoint, unsigned *ret_major, unsigned *ret_minor)
 {
-    CLEANUP_FCLOSE FILE *f = fopen("/proc/self/mountinfo", "re");
-    char line[8192], path[4097];
-    int rc = -ENOENT;
+    struct uvm_mount mount;
+    int rc = uvm_mountinfo_find(mountpoint, &mount);
 
-    if (!f)
-        return -errno;
-    while (fgets(line, sizeof(line), f)) {
-        unsigned major, minor;
-        if (sscanf(line, "%*u %*u %u:%u %*s %4096s", &major, &minor, path) != 3)
-            continue;
-        if (strcmp(path, mountpoint) == 0) { /* the last one is the topmost */
-            *ret_major = major;
-            *ret_minor = minor;
-            rc = 0;
-        }
-    }
-    return rc;
+    if (rc)
+        return rc;
+    *ret_major = mount.major;
+    *ret_minor = mount.minor;
+    return 0;
 }
 
 static int set_knob(unsigned major, unsigned minor, const char *knob, const char *value)

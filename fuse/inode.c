@@ -172,8 +172,9 @@ static bool inode_idle(const struct uvm_inode *inode)
     return !inode->refs && !inode->nlookup && !inode->inherited;
 }
 
-/* Write what an idle inode leaves behind, and take it out of the table if it is idle still.
- * => returns it for inode_free, or NULL */
+/* Write what an idle inode leaves behind, and take it out of the table if it is idle still. One that
+ * has no names goes even when its record cannot be deleted: nobody would ask for it again, and its
+ * object holds memory. => returns it for inode_free, or NULL */
 static struct uvm_inode *inode_reap(uint64_t ino)
 {
     UVM_TREE_TXN(txn);
@@ -182,7 +183,7 @@ static struct uvm_inode *inode_reap(uint64_t ino)
     int error = uvm_tree_begin(&txn);
     uvm_lock_acquire(&inodes.lock);
     struct uvm_inode *inode = table_find(ino);
-    if (error || !inode || !inode_idle(inode)) {
+    if (!inode || !inode_idle(inode)) {
         uvm_lock_release(&inodes.lock);
         return NULL;
     }
@@ -193,7 +194,8 @@ static struct uvm_inode *inode_reap(uint64_t ino)
     attr = inode->attr;
     atomic_store(&inode->dirty, false);
     uvm_lock_release(&inode->lock);
-    error = attr.nlink ? uvm_tree_attr_put(&txn, &attr) : uvm_tree_attr_del(&txn, &attr);
+    if (!error)
+        error = attr.nlink ? uvm_tree_attr_put(&txn, &attr) : uvm_tree_attr_del(&txn, &attr);
     if (!error)
         error = uvm_tree_commit(&txn);
     if (error && error != -ENOENT) {

@@ -101,15 +101,22 @@ struct uvm_txn {
  *
  * => fresh: whatever was there is wiped, and the tree holds nothing but the top directories
  * => mapsize: bytes of address space, the bound on the store; 0 means UVM_TREE_MAPSIZE
- * => 0, or -errno with err filled in
+ * => dir is locked until the store is closed or the process ends
+ * => 0, or -errno with err filled in: -EBUSY: another process has it open
  */
 int uvm_tree_open(const char *dir, bool fresh, uint64_t mapsize, struct uvm_error *err);
 void uvm_tree_close(void);
 
-/* uvm_tree_remove: delete the store in dir, and dir. => closed; what is not there is no error */
+/* uvm_tree_top: have the root list the top directory of another tree, which has no record here. => the
+ * store is open, the root not in core; listed already is fine; 0 or -errno */
+int uvm_tree_top(uint64_t ino, const char *name);
+
+/* uvm_tree_remove: delete the store in dir, and dir. => closed; what is not there is no error;
+ * -EBUSY: another process has opened it since, and it stays */
 int uvm_tree_remove(const char *dir);
 
-/* uvm_tree_usage: inodes in the tree and, roughly, how many more there is room for. */
+/* uvm_tree_usage: inodes in the tree and, roughly, how many more there is room for, in the store and
+ * on its file system. */
 int uvm_tree_usage(uint64_t *files, uint64_t *files_free);
 
 /*

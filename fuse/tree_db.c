@@ -10,7 +10,7 @@
 
 #include <assert.h>
 #include <dirent.h>
-#include <limits.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -18,9 +18,11 @@
 
 #include "../daemon/lock.h"
 #include "../daemon/log.h"
+#include "../daemon/stats.h"
 
 #define TREE_FORMAT      1
 #define TREE_READERS_MAX 256
+#define WARN_NS          60000000000u /* between two warnings */
 
 static const struct {
     uint64_t ino;
@@ -30,18 +32,32 @@ static const struct {
     {UVM_INO_ANON, "anon", S_IFDIR | 01777},
 };
 
-static const char *const tree_files[] = {"data.mdb", "lock.mdb"};
-
 struct tree_dbs tree_db;
 
 static struct {
-    struct uvm_lock lock; /* UVM_LR_TREE: held from begin to end of a transaction */
+    struct uvm_lock lock;       /* UVM_LR_TREE: held from begin to end of a transaction */
+    _Atomic uint64_t warned_ns; /* when the full disk was last told of; 0: never */
 } tree;
+
+/* The map is far larger than any store: when the system says so, the disk is full, and the users
+ * who get ENOSPC cannot see whose. */
+static void warn_full(void)
+{
+    uint64_t now = uvm_now_ns(), last = atomic_load(&tree.warned_ns);
+
+    if ((last && now - last < WARN_NS) ||
+        !atomic_compare_exchange_strong(&tree.warned_ns, &last, now))
+        return;
+    log_warning("the file system of the state directory is full: no file can be made or renamed, "
+                "nor change its attributes, until it has room");
+}
 
 int tree_errno(int rc)
 {
     if (rc == 0)
         return 0;
+    if (rc == ENOSPC)
+        warn_full();
     if (rc > 0)
         return -rc;
     switch (rc) {
@@ -94,7 +110,11 @@ int uvm_tree_begin(struct uvm_txn *txn)
 int uvm_tree_commit(struct uvm_txn *txn)
 {
     MDB_txn *mdb = UVM_TAKE_PTR(txn->mdb);
-    return tree_errno(mdb_txn_commit(mdb));
+    int rc = mdb_txn_commit(mdb);
+    /* The write that fills a disk is short, and LMDB calls that EIO. */
+    if (rc == EIO && tree_dir_room(tree_db.dir) < UVM_PAGE_SIZE)
+        rc = ENOSPC;
+    return tree_errno(rc);
 }
 
 void uvm_tree_end(struct uvm_txn *txn)
@@ -164,6 +184,27 @@ static int tree_make_top(struct uvm_txn *txn)
     return error ? error : meta_put(txn->mdb, "format", TREE_FORMAT);
 }
 
+int uvm_tree_top(uint64_t ino, const char *name)
+{
+    UVM_TREE_TXN(txn);
+    struct uvm_dirent ent = {.ino = ino, .type = DT_DIR}, old;
+    struct uvm_attr root;
+
+    int error = uvm_tree_begin(&txn);
+    if (!error)
+        error = uvm_tree_attr_get(&txn, UVM_INO_ROOT, &root);
+    if (error || !uvm_tree_name_get(&txn, UVM_INO_ROOT, name, &old))
+        return error;
+    snprintf(ent.name, sizeof(ent.name), "%s", name);
+    ent.cookie = root.next_cookie++;
+    root.nlink++;
+    root.size += UVM_DIRENT_SIZE;
+    error = uvm_tree_name_add(&txn, UVM_INO_ROOT, &ent);
+    if (!error)
+        error = uvm_tree_attr_put(&txn, &root);
+    return error ? error : uvm_tree_commit(&txn);
+}
+
 /* Open the databases; give a store that has none its fixed part. */
 static int tree_open_dbs(struct uvm_error *err)
 {
@@ -197,40 +238,23 @@ static int tree_open_dbs(struct uvm_error *err)
     return error ? uvm_fail(err, error, "tree: %s", strerror(-error)) : 0;
 }
 
-static int tree_unlink_files(const char *dir)
-{
-    for (size_t i = 0; i < sizeof(tree_files) / sizeof(tree_files[0]); i++) {
-        char path[PATH_MAX];
-        if (snprintf(path, sizeof(path), "%s/%s", dir, tree_files[i]) >= (int)sizeof(path))
-            return -ENAMETOOLONG;
-        if (unlink(path) < 0 && errno != ENOENT)
-            return -errno;
-    }
-    return 0;
-}
-
-int uvm_tree_remove(const char *dir)
-{
-    int error = tree_unlink_files(dir);
-    if (!error && rmdir(dir) < 0 && errno != ENOENT)
-        error = -errno;
-    return error == -ENOTDIR ? 0 : error;
-}
-
 int uvm_tree_open(const char *dir, bool fresh, uint64_t mapsize, struct uvm_error *err)
 {
     assert(!tree_db.env);
-    if (mkdir(dir, 0700) < 0 && errno != EEXIST)
-        return uvm_fail(err, -errno, "tree: cannot make %s: %s", dir, strerror(errno));
-    int error = fresh ? tree_unlink_files(dir) : 0;
+    CLEANUP_CLOSE int fd = tree_dir_open(dir, err);
+    if (fd < 0)
+        return fd;
+    int error = fresh ? tree_dir_wipe(fd) : 0;
     if (error)
         return uvm_fail(err, error, "tree: cannot wipe %s: %s", dir, strerror(-error));
 
     tree_db.mapsize = mapsize ? mapsize : UVM_TREE_MAPSIZE;
     uvm_lock_init(&tree.lock, UVM_LR_TREE);
     int rc = mdb_env_create(&tree_db.env);
-    if (!rc)
+    if (!rc) {
+        tree_db.dir = UVM_TAKE_FD(fd);
         rc = mdb_env_set_mapsize(tree_db.env, tree_db.mapsize);
+    }
     if (!rc)
         rc = mdb_env_set_maxreaders(tree_db.env, TREE_READERS_MAX);
     if (!rc)
@@ -242,8 +266,11 @@ int uvm_tree_open(const char *dir, bool fresh, uint64_t mapsize, struct uvm_erro
     error = rc ? uvm_fail(err, tree_errno(rc), "tree: cannot open the store in %s: %s", dir,
                           mdb_strerror(rc))
                : tree_open_dbs(err);
-    if (error)
+    if (error) {
         uvm_tree_close();
+        if (fresh)
+            uvm_tree_remove(dir);
+    }
     return error;
 }
 
@@ -253,5 +280,6 @@ void uvm_tree_close(void)
         return;
     mdb_env_close(tree_db.env);
     tree_db.env = NULL;
+    close(tree_db.dir); /* and with it the lock on it */
     uvm_lock_destroy(&tree.lock);
 }

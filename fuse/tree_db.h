@@ -15,6 +15,7 @@
 struct tree_dbs {
     MDB_env *env;     /* NULL: not open */
     uint64_t mapsize; /* bytes */
+    int dir;          /* the directory, locked; valid while the store is open */
     MDB_dbi meta, inodes, names, order, xattrs, links;
 };
 
@@ -75,6 +76,16 @@ static inline bool tree_key_of(const MDB_val *key, uint64_t ino)
     ino = htobe64(ino);
     return key->mv_size >= sizeof(ino) && memcmp(key->mv_data, &ino, sizeof(ino)) == 0;
 }
+
+/* tree_dir_open: make the store's directory as needed, and lock it. => a descriptor that holds the
+ * lock, or -errno with err filled in: -EBUSY: another uvmd has it */
+int tree_dir_open(const char *dir, struct uvm_error *err);
+
+/* tree_dir_wipe: remove the store from its directory. => locked; 0 or -errno */
+int tree_dir_wipe(int fd);
+
+/* tree_dir_room: bytes by which files there can grow. */
+uint64_t tree_dir_room(int fd);
 
 /* tree_xattr_purge: drop every extended attribute of a file. */
 int tree_xattr_purge(struct uvm_txn *txn, uint64_t ino);

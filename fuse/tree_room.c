@@ -7,8 +7,12 @@
  *      |  written so far, with free pages in it  |  never used  |
  *      0                                    last page        mapsize
  *
- * Counting the free pages is a walk, needed only near the end of the map. Operations that ask at
- * the same moment may all be let in; the reserve is large against what they take.
+ * Counting the free pages is a walk; a transaction needs it only near the end of the map. Operations
+ * that ask at the same moment may all be let in; the reserve is large against what they take.
+ *
+ * The file grows as it is written, so what was never used is also bounded by the file system it is
+ * on. That bound moves as others use it, and a transaction that meets it fails with ENOSPC; it only
+ * enters into what is shown (usage).
  */
 #include "tree_db.h"
 
@@ -74,7 +78,7 @@ int uvm_tree_room(void)
 int uvm_tree_usage(uint64_t *files, uint64_t *files_free)
 {
     TREE_READER(reader);
-    uint64_t used, all, page_size;
+    uint64_t used, all, page_size, free_pages;
     MDB_stat stat;
 
     int error = count_map(&used, &all, &page_size);
@@ -82,9 +86,12 @@ int uvm_tree_usage(uint64_t *files, uint64_t *files_free)
         error = tree_read_begin(&reader, NULL);
     if (!error)
         error = tree_errno(mdb_stat(reader.mdb, tree_db.inodes, &stat));
+    if (!error)
+        error = count_free(reader.mdb, &free_pages);
     if (error)
         return error;
+    uint64_t grow = MIN(all - used, tree_dir_room(tree_db.dir) / page_size);
     *files = stat.ms_entries;
-    *files_free = (all - used) * page_size / ROOM_FILE_COST;
+    *files_free = (free_pages + grow) * page_size / ROOM_FILE_COST;
     return 0;
 }

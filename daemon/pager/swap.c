@@ -75,6 +75,14 @@ void uvm_swap_fini(void)
     uvm_lock_destroy(&swap.lock);
 }
 
+void uvm_swap_discard(void)
+{
+    UVM_LOCK_SCOPE(&swap.lock);
+    for (unsigned i = 0; i < swap.ndev; i++)
+        if (swap.dev[i]->made)
+            uvm_swapdev_remove(swap.dev[i]->path, &swap.dev[i]->id);
+}
+
 void uvm_swap_faults(bool on)
 {
     UVM_LOCK_SCOPE(&swap.lock);
@@ -182,6 +190,7 @@ int uvm_swap_add(const struct uvm_swapspec *spec, struct uvm_error *err)
     }
     dev->prio = spec->prio;
     dev->id = opened.id;
+    dev->made = opened.made;
     dev->path = strdup(spec->path);
     rc = dev->path ? uvm_slotmap_init(&dev->map, (uint32_t)opened.npages - 1) : -ENOMEM;
     if (!rc)

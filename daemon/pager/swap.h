@@ -56,6 +56,10 @@ struct uvm_swapinfo {
 void uvm_swap_init(void);
 void uvm_swap_fini(void);
 
+/* uvm_swap_discard: remove the files that uvm_swap_add made: the start has failed, and nobody has
+ * been served from them. => fini follows; never a file that was there before */
+void uvm_swap_discard(void);
+
 /*
  * uvm_swap_add: open, check, label and add a device; a missing file is made, fully allocated, 0600.
  *

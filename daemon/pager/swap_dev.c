@@ -291,15 +291,21 @@ int uvm_swapdev_open(const struct uvm_swapspec *spec, uint64_t max, struct uvm_s
     return rc;
 }
 
-void uvm_swapdev_abandon(struct uvm_swapdev *dev, const char *path)
+void uvm_swapdev_remove(const char *path, const struct uvm_swapid *id)
 {
     struct uvm_swapid now;
 
+    if (uvm_swapdev_identify(path, &now) && !now.block && now.dev == id->dev &&
+        now.ino == id->ino && unlink(path) < 0)
+        log_warning("%s: cannot be removed again: %s", path, strerror(errno));
+}
+
+void uvm_swapdev_abandon(struct uvm_swapdev *dev, const char *path)
+{
     if (dev->fd < 0)
         return;
-    if (dev->made && uvm_swapdev_identify(path, &now) && !now.block && now.dev == dev->id.dev &&
-        now.ino == dev->id.ino && unlink(path) < 0)
-        log_warning("%s: cannot be removed again: %s", path, strerror(errno));
+    if (dev->made)
+        uvm_swapdev_remove(path, &dev->id);
     close(dev->fd);
     *dev = (struct uvm_swapdev){.fd = -1};
 }

@@ -46,6 +46,10 @@ bool uvm_swapdev_identify(const char *path, struct uvm_swapid *id);
 int uvm_swapdev_open(const struct uvm_swapspec *spec, uint64_t max, struct uvm_swapdev *dev,
                      struct uvm_error *err);
 
+/* uvm_swapdev_remove: remove a file that was made for swap, unless path names another one by now.
+ * => its descriptor is still open: while it is, nothing else can have its identity */
+void uvm_swapdev_remove(const char *path, const struct uvm_swapid *id);
+
 /* uvm_swapdev_abandon: close it and remove the file at path if opening it has made it. */
 void uvm_swapdev_abandon(struct uvm_swapdev *dev, const char *path);
 

@@ -24,6 +24,7 @@ struct uvm_swapdevice {
     /* set once, before the device joins */
     char *path;
     struct uvm_swapid id;
+    bool made; /* its file was made for it */
     int prio;
     uint32_t slot0; /* its first slot */
     struct uvm_store *store;

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "daemon/control.h"
+#include "daemon/mountinfo.h"
 #include "daemon/util.h"
 #include "harness_impl.h"
 
@@ -30,19 +31,12 @@
 /* The device number's minor of what is mounted on the mount point. => false: nothing */
 static bool mounted_minor(const struct mount *m, unsigned *ret_minor)
 {
-    FILE *file CLEANUP_FCLOSE = fopen("/proc/self/mountinfo", "re");
-    char line[PATH_MAX * 2], point[PATH_MAX];
-    bool found = false;
+    struct uvm_mount mount;
 
-    while (file && fgets(line, sizeof(line), file)) {
-        unsigned minor;
-        if (sscanf(line, "%*u %*u %*u:%u %*s %4095s", &minor, point) == 2 &&
-            strcmp(point, m->mountpoint) == 0) {
-            *ret_minor = minor;
-            found = true;
-        }
-    }
-    return found;
+    if (uvm_mountinfo_find(m->mountpoint, &mount))
+        return false;
+    *ret_minor = mount.minor;
+    return true;
 }
 
 bool mount_mounted(const struct mount *m)

@@ -116,6 +116,64 @@ static void swaps(struct mount *m)
     refused(m, 1, m->mountpoint, "memory=8M,swap=/dev/null:16M", "/dev/null", NULL);
 }
 
+/* Of a start that fails, the swap files go that it has made, and those alone. */
+static void swaps_go_again(struct mount *m)
+{
+    char fresh[PATH_MAX + 64], empty[PATH_MAX + 64], option[PATH_MAX * 3];
+    struct stat st;
+
+    snprintf(fresh, sizeof(fresh), "%s/fresh", m->dir);
+    snprintf(empty, sizeof(empty), "%s/empty", m->dir);
+    int fd = file_open(empty, O_RDWR | O_CREAT);
+    must_sys(fchmod(fd, 0600));
+    close(fd);
+
+    snprintf(option, sizeof(option), "memory=8M,swap=%s:16M,swap=%s:2M,swap=/dev/null:16M", fresh,
+             empty);
+    refused(m, 1, m->mountpoint, option, "/dev/null", NULL);
+    must_fail(lstat(fresh, &st), ENOENT);
+    must_sys(lstat(empty, &st));
+
+    /* Refused by what comes after swap. */
+    snprintf(option, sizeof(option), "memory=8M,swap=%s:16M,swap=%s:2M,statedir=%s/none/below",
+             fresh, empty, m->dir);
+    refused(m, 1, m->mountpoint, option, "none/below", NULL);
+    must_fail(lstat(fresh, &st), ENOENT);
+    must_sys(lstat(empty, &st));
+}
+
+/* nosuid, nodev and noexec hold, and the last word counts. */
+static void flags(struct mount *m)
+{
+    static const struct {
+        const char *more;
+        unsigned long set;
+    } tries[] = {
+        {"suid,dev,exec", 0},
+        {"noexec", ST_NOSUID | ST_NODEV | ST_NOEXEC},
+        {"suid,dev,nosuid,nodev,noexec,exec", ST_NOSUID | ST_NODEV},
+        {"nosuid,nodev,suid,dev,noexec,noatime", ST_NOEXEC},
+    };
+    char path[PATH_MAX];
+
+    for (unsigned i = 0; i < sizeof(tries) / sizeof(tries[0]); i++) {
+        struct statvfs fs;
+        m->opts.more = tries[i].more;
+        mount_start(m);
+        must_sys(statvfs(m->mountpoint, &fs));
+        must_int(fs.f_flag & (ST_NOSUID | ST_NODEV | ST_NOEXEC), ==, tries[i].set);
+        int fd = file_open(mount_path(m, path, "program"), O_RDWR | O_CREAT);
+        file_pwrite(fd, "#!/bin/sh\n", 10, 0);
+        must_sys(fchmod(fd, 0755));
+        close(fd);
+        if (tries[i].set & ST_NOEXEC)
+            must_fail(access(path, X_OK), EACCES);
+        else
+            must_sys(access(path, X_OK));
+        must_msg(mount_stop(m), "%s", m->trouble);
+    }
+}
+
 /* What a running uvmd has is its own. */
 static void taken(struct mount *m)
 {
@@ -141,10 +199,13 @@ static void taken(struct mount *m)
     must_int(mount_run(m, argv, out, sizeof(out), START_SECONDS), ==, 1);
     must_msg(strstr(out, "already"), "the mount point: %s", out);
 
-    snprintf(more, sizeof(more), "socket=%s,statedir=%s,memory=8M", m->socket, m->dir);
+    snprintf(more, sizeof(more), "socket=%s,statedir=%s,memory=8M,swap=%s/new:16M", m->socket,
+             m->dir, m->dir);
     argv[3] = point;
     must_int(mount_run(m, argv, out, sizeof(out), START_SECONDS), ==, 1);
     must_msg(strstr(out, m->socket), "the socket: %s", out);
+    snprintf(more, sizeof(more), "%s/new", m->dir);
+    must_fail(lstat(more, &st), ENOENT);
 
     must_int(mount_call(m, NULL, "status", NULL), ==, 0); /* the first has not noticed */
     must_msg(mount_stop(m), "%s", m->trouble);
@@ -190,6 +251,8 @@ static const struct mount_case cases[] = {
     {"mount_points", mount_points, {.unmounted = true}},
     {"usage", usage, {.unmounted = true}},
     {"swaps", swaps, {.unmounted = true}},
+    {"swaps_go_again", swaps_go_again, {.unmounted = true}},
+    {"flags", flags, {.unmounted = true}},
     {"taken", taken, {.unmounted = true, .swap = "16M"}},
     {"file_and_check", file_and_check, {.unmounted = true}},
 };

@@ -4,6 +4,7 @@
  * by umount, by force. Nothing is left behind, and no client hangs.
  */
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #include "content.h"
+#include "daemon/mountinfo.h"
 #include "harness.h"
 
 #define NPAGES 4096u
@@ -215,6 +217,43 @@ static void killed(struct mount *m)
     must_msg(mount_stop(m), "%s", m->trouble);
 }
 
+/* A knob of the mount's backing device. */
+static long bdi_knob(const struct mount *m, const char *name)
+{
+    char path[PATH_MAX], text[32] = "";
+    struct uvm_mount mount;
+
+    must_int(uvm_mountinfo_find(m->mountpoint, &mount), ==, 0);
+    snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/%s", mount.major, mount.minor, name);
+    int fd = file_open(path, O_RDONLY);
+    must_sys(read(fd, text, sizeof(text) - 1));
+    close(fd);
+    return strtol(text, NULL, 10);
+}
+
+/* A mount point whose name the mount table does not show as it is: uvmd knows its mount all the same,
+ * and an abort from an unmount. */
+static void odd_name(struct mount *m)
+{
+    must_sys(unshare(CLONE_NEWNS)); /* who cleans up does not know this mount point */
+    must_sys(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL));
+    snprintf(m->mountpoint, sizeof(m->mountpoint), "%s/a b\\c\\040d", m->dir);
+    must_sys(mkdir(m->mountpoint, 0755));
+    mount_start(m);
+    /* The knobs are set when the mount already answers. */
+    double deadline = client_now() + 10 * client_slow();
+    while (bdi_knob(m, "read_ahead_kb") != 1024 && client_now() < deadline)
+        client_pause();
+    must_int(bdi_knob(m, "read_ahead_kb"), ==, 1024);
+    mount_abort(m);
+    m->opts.status = 1;
+    wait_end(m, 10);
+    m->opts.status = 0;
+    mount_start(m);
+    must_sys(umount2(m->mountpoint, 0));
+    wait_end(m, 10);
+}
+
 /* READY=1 comes when the mount answers, STOPPING=1 at the stop. */
 static void notified(struct mount *m)
 {
@@ -258,6 +297,7 @@ static const struct mount_case cases[] = {
     {"detach_under_load", detach_under_load, {.unmounted = true, .swap = "64M"}},
     {"by_umount", by_umount, {.unmounted = true, .swap = "64M"}},
     {"killed", killed, {.unmounted = true, .swap = "16M"}},
+    {"odd_name", odd_name, {.unmounted = true}},
     {"notified", notified, {.unmounted = true}},
 };
 

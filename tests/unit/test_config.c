@@ -96,6 +96,28 @@ START_TEST(test_options)
 }
 END_TEST
 
+/* What mount(8) denies is denied, and the last word counts. */
+START_TEST(test_mount_flags)
+{
+    ck_assert(!cfg.suid && !cfg.dev && cfg.exec);
+    ck_assert_int_eq(uvm_config_options(&cfg, "suid,dev,noexec,noatime,defaults", &err), 0);
+    ck_assert(cfg.suid && cfg.dev && !cfg.exec);
+    ck_assert_int_eq(uvm_config_options(&cfg, "nosuid,nodev,exec", &err), 0);
+    ck_assert(!cfg.suid && !cfg.dev && cfg.exec);
+    ck_assert_int_eq(uvm_config_options(&cfg, "nosuid,suid=yes,nodev,dev,exec=no", &err), 0);
+    ck_assert(cfg.suid && cfg.dev && !cfg.exec);
+
+    write_file("suid=yes\ndev=yes\nexec=yes\n");
+    ck_assert_int_eq(parse(&again, "-c", file, "-onodev,noexec,nosuid", "/m"), 0);
+    ck_assert(!again.suid && !again.dev && !again.exec);
+    ck_assert_int_eq(uvm_config_options(&cfg, "nosuid=yes", &err), -EINVAL);
+    check_message("-o nosuid: unknown key");
+    ck_assert_int_eq(uvm_config_options(&cfg, "noallow_other", &err), -EINVAL);
+    check_message("-o noallow_other: unknown key");
+    ck_assert_int_eq(uvm_config_options(&cfg, "ro", &err), -EINVAL); /* not what it would do */
+}
+END_TEST
+
 START_TEST(test_swap)
 {
     ck_assert_int_eq(
@@ -144,6 +166,42 @@ START_TEST(test_relative_paths)
 }
 END_TEST
 
+START_TEST(test_trees)
+{
+    ck_assert_int_eq(uvm_config_check_source(&cfg, &err), 0);
+    ck_assert_int_eq(uvm_config_options(
+                         &cfg, "source=/a,source=/tmp//,device=d:/dev/zero:10K,device=e:/x:", &err),
+                     0);
+    ck_assert_str_eq(cfg.source, "/tmp"); /* the last one counts; devices add up */
+    ck_assert_uint_eq(cfg.ndevice, 2);
+    ck_assert_str_eq(cfg.device[0].name, "d");
+    ck_assert_str_eq(cfg.device[0].path, "/dev/zero");
+    ck_assert_uint_eq(cfg.device[0].size, 10240);
+    ck_assert_uint_eq(cfg.device[1].size, 0);
+    ck_assert_int_eq(uvm_config_check_source(&cfg, &err), 0);
+
+    ck_assert_int_eq(uvm_config_options(&cfg, "source=/dev/null", &err), 0);
+    ck_assert_int_eq(uvm_config_check_source(&cfg, &err), -ENOTDIR);
+    check_message("source=/dev/null: not a directory");
+    snprintf(cfg.source, sizeof(cfg.source), "%s/missing", dir);
+    ck_assert_int_eq(uvm_config_check_source(&cfg, &err), -ENOENT);
+    check_message(cfg.source);
+}
+END_TEST
+
+START_TEST(test_device_bound)
+{
+    char option[64];
+
+    for (unsigned i = 0; i <= UVM_DEVICES_MAX; i++) {
+        snprintf(option, sizeof(option), "device=d%u:/dev/zero:1M", i);
+        int error = uvm_config_options(&cfg, option, &err);
+        ck_assert_int_eq(error, i < UVM_DEVICES_MAX ? 0 : -EINVAL);
+    }
+    check_message("too many devices (0 to 64)");
+}
+END_TEST
+
 START_TEST(test_bad_options)
 {
     static const struct {
@@ -158,8 +216,19 @@ START_TEST(test_bad_options)
         {"memory=", "not a size"},
         {"memory", "-o memory: needs a value (memory=SIZE)"},
         {"nonsense=1", "-o nonsense: unknown key"},
-        {"source=/tmp", "source: unknown key"},
-        {"device=a:/b", "device: unknown key"},
+        {"source=", "the path is empty"},
+        {"source", "-o source: needs a value (source=DIR)"},
+        {"device=a", "-o device=a: not NAME:PATH[:SIZE]"},
+        {"device=a:/b:1M:2", "not NAME:PATH[:SIZE]"},
+        {"device=:/b", "NAME \"\" is no name of a file"},
+        {"device=.:/b", "NAME \".\" is no name of a file"},
+        {"device=..:/b", "NAME \"..\" is no name of a file"},
+        {"device=a/b:/b", "NAME \"a/b\" is no name of a file"},
+        {"device=a:/b,device=a:/c", "NAME \"a\" is given twice"},
+        {"device=a:", "the path is empty"},
+        {"device=a:/b:x", "SIZE \"x\" is not a size"},
+        {"device=a:/b:0", "SIZE \"0\" is out of range (1 to 8T)"},
+        {"device=a:/b:9T", "SIZE \"9T\" is out of range (1 to 8T)"},
         {"ro", "ro: unknown key"},
         {"threads=0", "threads=0: out of range (1 to 64)"},
         {"threads=65", "out of range (1 to 64)"},
@@ -292,7 +361,9 @@ START_TEST(test_round_trip)
     ck_assert_int_eq(
         parse(&cfg, "-o",
               "memory=8200K,swap=/a\\:b\\,c:1536K:3:force,swap=/d,swap=/e::2,allow_other,threads=7,"
-              "transport=dev,log=warning,drain=99,faults=yes,socket=/run/x,statedir=/var/x",
+              "transport=dev,log=warning,drain=99,faults=yes,suid,dev,noexec,source=/src/./a/,"
+              "device=one:/dev/sd\\:a,device=t\\:wo:/dev/zero:1536K,socket=/run/"
+              "x,statedir=/var/x",
               "/mnt/with blank", NULL),
         0);
     FILE *out = fopen(file, "w");
@@ -396,9 +467,12 @@ static Suite *config_suite(void)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, test_defaults);
     tcase_add_test(tc, test_options);
+    tcase_add_test(tc, test_mount_flags);
     tcase_add_test(tc, test_swap);
     tcase_add_test(tc, test_swap_bound);
     tcase_add_test(tc, test_relative_paths);
+    tcase_add_test(tc, test_trees);
+    tcase_add_test(tc, test_device_bound);
     tcase_add_test(tc, test_bad_options);
     tcase_add_test(tc, test_socket_too_long);
     tcase_add_test(tc, test_socket_of_long_mountpoint);

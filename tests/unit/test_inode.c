@@ -231,6 +231,46 @@ START_TEST(unlink_of_a_forgotten_file_ends_it)
 }
 END_TEST
 
+/* The tree refuses transactions: LMDB's begin, for the linker's --wrap. */
+int __real_mdb_txn_begin(void *env, void *parent, unsigned flags, void **txn);
+int __wrap_mdb_txn_begin(void *env, void *parent, unsigned flags, void **txn);
+static bool no_transactions;
+#define READ_ONLY 0x20000u
+
+int __wrap_mdb_txn_begin(void *env, void *parent, unsigned flags, void **txn)
+{
+    if (no_transactions && !(flags & READ_ONLY))
+        return ENOMEM;
+    return __real_mdb_txn_begin(env, parent, flags, txn);
+}
+
+/* What nobody can ask for any more goes, whether or not its record can be deleted; what has a name
+ * and is newer than its record stays. */
+START_TEST(end_without_a_transaction)
+{
+    UVM_INODE_REF(inode);
+    uint64_t named = make(ANON, "named", S_IFREG | 0644), ino = make(ANON, "f", S_IFREG);
+
+    ck_assert_int_eq(uvm_inode_get(NULL, ino, &inode), 0);
+    ck_assert_ptr_nonnull(uvm_inode_object(inode));
+    uvm_inode_remember(inode, 1);
+    uvm_inode_put(UVM_TAKE_PTR(inode));
+    ck_assert_int_eq(uvm_namei_remove(ANON, "f", false), 0);
+
+    no_transactions = true;
+    uvm_inode_forget(ino, 1);
+    ck_assert_uint_eq(objects_freed, 1);
+
+    ck_assert_int_eq(uvm_inode_get(NULL, named, &inode), 0);
+    uvm_inode_set_size(inode, 77);
+    uvm_inode_put(UVM_TAKE_PTR(inode));
+    no_transactions = false;
+    ck_assert_int_eq(stat_of(named).st_size, 77);
+    ck_assert_int_eq(uvm_inode_flush_all(), 0);
+    ck_assert_uint_eq(stored(named).size, 77);
+}
+END_TEST
+
 START_TEST(restart_keeps_what_the_kernel_holds)
 {
     UVM_INODE_REF(inode);
@@ -753,6 +793,7 @@ static Suite *inode_suite(void)
     const TTest *const tests[] = {life_of_a_file,
                                   only_files_have_objects,
                                   unlink_of_a_forgotten_file_ends_it,
+                                  end_without_a_transaction,
                                   restart_keeps_what_the_kernel_holds,
                                   what_is_written_when,
                                   relatime,

@@ -6,8 +6,10 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -109,6 +111,31 @@ START_TEST(fresh_holds_top)
     ck_assert_int_eq(uvm_tree_empty(NULL, UVM_INO_ROOT), 0);
     ck_assert_int_eq(make(ANON, 3, "a", S_IFREG, &ino), 0);
     ck_assert_uint_eq(ino, UVM_INO_FIRST);
+}
+END_TEST
+
+/* Other trees' top directories are names of the root without a record. */
+START_TEST(top_of_others)
+{
+    struct uvm_dirent ent, ents[4];
+    struct uvm_attr attr;
+
+    ck_assert_int_eq(uvm_tree_top(3, "vnode"), 0);
+    ck_assert_int_eq(uvm_tree_top(4, "device"), 0);
+    ck_assert_int_eq(uvm_tree_top(3, "vnode"), 0); /* is there already */
+    ck_assert_int_eq(uvm_tree_attr_get(NULL, UVM_INO_ROOT, &attr), 0);
+    ck_assert_uint_eq(attr.nlink, 5);
+    ck_assert_uint_eq(attr.size, 3 * UVM_DIRENT_SIZE);
+    ck_assert_int_eq(uvm_tree_name_get(NULL, UVM_INO_ROOT, "vnode", &ent), 0);
+    ck_assert_uint_eq(ent.ino, 3);
+    ck_assert_int_eq(uvm_tree_attr_get(NULL, 3, &attr), -ENOENT);
+    ck_assert_int_eq(uvm_tree_list(UVM_INO_ROOT, 0, UINT64_MAX, ents, 4), 3);
+    ck_assert_str_eq(ents[2].name, "device");
+    ck_assert_uint_eq(ents[2].type, TYPE(S_IFDIR));
+    uvm_tree_close();
+    open_tree(false, 0);
+    ck_assert_int_eq(uvm_tree_top(4, "device"), 0);
+    ck_assert_int_eq(uvm_tree_list(UVM_INO_ROOT, 0, UINT64_MAX, ents, 4), 3);
 }
 END_TEST
 
@@ -360,11 +387,16 @@ START_TEST(full_store)
     ck_assert_int_eq(uvm_tree_name_get(NULL, ANON, name, &ent), -ENOENT);
     ck_assert_int_eq(uvm_tree_usage(&files, &room), 0);
     ck_assert_uint_eq(files, made + 2);
+    ck_assert_uint_le(room, SMALL / 1024); /* as a file costs */
+    uint64_t full = room;
     for (unsigned i = 0; i < made; i++) {
         snprintf(name, sizeof(name), "a rather long name to fill the store with, number %u", i);
         ck_assert_int_eq(drop(ANON, name), 0);
     }
     ck_assert_int_eq(uvm_tree_empty(NULL, ANON), 1);
+    ck_assert_int_eq(uvm_tree_usage(&files, &room), 0);
+    ck_assert_uint_eq(files, 2);
+    ck_assert_uint_gt(room, full + 100); /* pages that can be written again count */
     ck_assert_int_eq(make(ANON, 3, "again", S_IFREG, &ino), 0);
 }
 END_TEST
@@ -383,6 +415,43 @@ START_TEST(open_errors)
 }
 END_TEST
 
+/* Somebody else has the directory: nothing in it is touched. */
+START_TEST(directory_is_locked)
+{
+    struct uvm_error err = {0};
+    char store[PATH_MAX + 16];
+
+    snprintf(store, sizeof(store), "%s/data.mdb", dir);
+    int other = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    ck_assert_int_ge(other, 0);
+    ck_assert_int_eq(flock(other, LOCK_EX | LOCK_NB), -1); /* an open store has the lock */
+    ck_assert_int_eq(errno, EWOULDBLOCK);
+    uvm_tree_close();
+
+    ck_assert_int_eq(flock(other, LOCK_EX | LOCK_NB), 0);
+    ck_assert_int_eq(uvm_tree_open(dir, true, 0, &err), -EBUSY);
+    ck_assert_ptr_nonnull(strstr(err.msg, dir));
+    ck_assert_ptr_nonnull(strstr(err.msg, "another uvmd"));
+    ck_assert_int_eq(uvm_tree_remove(dir), -EBUSY);
+    ck_assert_int_eq(access(store, F_OK), 0);
+
+    /* A name that has gone to another directory, and one that leads nowhere. */
+    char moved[PATH_MAX + 16];
+    snprintf(moved, sizeof(moved), "%s.moved", dir);
+    ck_assert_int_eq(rename(dir, moved), 0);
+    open_tree(true, 0);
+    uvm_tree_close();
+    ck_assert_int_eq(uvm_tree_remove(dir), 0);
+    ck_assert_int_eq(symlink("nowhere", dir), 0);
+    ck_assert_int_eq(uvm_tree_open(dir, true, 0, &err), -ENOENT);
+    ck_assert_int_eq(unlink(dir), 0);
+    ck_assert_int_eq(rename(moved, dir), 0);
+
+    close(other);
+    open_tree(true, 0);
+}
+END_TEST
+
 static Suite *tree_suite(void)
 {
     Suite *suite = suite_create("tree");
@@ -391,6 +460,7 @@ static Suite *tree_suite(void)
     tcase_add_unchecked_fixture(tc, make_base, remove_base);
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, fresh_holds_top);
+    tcase_add_test(tc, top_of_others);
     tcase_add_test(tc, reopen_keeps_and_fresh_wipes);
     tcase_add_test(tc, abort_leaves_nothing);
     tcase_add_test(tc, names);
@@ -401,6 +471,7 @@ static Suite *tree_suite(void)
     tcase_add_test(tc, lost_hint_is_searched_for);
     tcase_add_test(tc, full_store);
     tcase_add_test(tc, open_errors);
+    tcase_add_test(tc, directory_is_locked);
     tcase_set_timeout(tc, 60);
     suite_add_tcase(suite, tc);
     return suite;
