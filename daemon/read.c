@@ -43,8 +43,8 @@ static struct tally tally_range(struct uvm_object *uobj, uint32_t first, uint32_
         uvm_entry e = leaf ? leaf->entry[at] : 0;
         struct vm_page *pg = uvm_entry_page(e);
         t.busy += pg && (pg->flags & PG_BUSY);
-        t.slot += uvm_entry_tag(e) == UVM_E_SLOT;
-        t.empty += uvm_entry_tag(e) == UVM_E_EMPTY;
+        t.slot += uvm_entry_paged_out(uobj, e);
+        t.empty += uvm_entry_unreserved(uobj, e);
     }
     return t;
 }
@@ -132,6 +132,26 @@ static void read_done(struct uvm_rw *rw, const struct span *spans, unsigned nspa
     uvm_rw_finish(rw, 0);
 }
 
+/*
+ * Zeroes about to be served from EMPTY pages: the pages become HOLEs with a reservation, or a reader
+ * who cannot store has them on loan.
+ *
+ * => object locked; false, *ret_error 0: parked, the caller unlocks and returns; else refused
+ */
+static bool make_room(struct uvm_rw *rw, uint32_t first, uint32_t n, uint32_t empty, int *ret_error)
+{
+    *ret_error = 0;
+    if (rw->lent >= empty)
+        return true;
+    if (uvm_rw_reserve(rw, empty, ret_error)) {
+        *ret_error = uvm_rw_make_holes(rw, first, n);
+        return !*ret_error;
+    }
+    if (*ret_error != -ENOSPC || !(rw->flags & UVM_RW_READONLY))
+        return false;
+    return uvm_rw_lend(rw, empty, ret_error);
+}
+
 void uvm_read_run(struct uvm_rw *rw)
 {
     uint32_t first = (uint32_t)uvm_atop(rw->off);
@@ -151,15 +171,7 @@ void uvm_read_run(struct uvm_rw *rw)
             uvm_rw_fault(rw, first, n);
             return;
         }
-        bool reserved = !t.empty || uvm_rw_reserve(rw, t.empty, &error);
-        if (t.empty && reserved)
-            error = uvm_rw_make_holes(rw, first, n);
-        if (!reserved && error == -ENOSPC && (rw->flags & UVM_RW_READONLY)) {
-            rw->unreserved = true;
-            reserved = true;
-            error = 0;
-        }
-        if (!reserved || error) {
+        if (t.empty && !make_room(rw, first, n, t.empty, &error)) {
             uvm_lock_release(&rw->uobj->lock);
             if (error)
                 uvm_rw_finish(rw, error);

@@ -1,7 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One thread, woken through an eventfd. Each turn it revokes the ranges in its queue (those in which
+ * somebody is parked stay there and are tried again soon) and, if somebody is short of reservations,
+ * has revoker_holes.c take holes back. A sweep that came by every object and got nothing back refuses
+ * those who were parked before it began.
+ *
+ * No lock is held while ops->revoke blocks in the kernel: what is being revoked is marked instead, in
+ * the leaf if it is holes (a READ meanwhile takes the mark away) and in reserve.c (nobody parks inside
+ * it).
+ */
 #include "revoker.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -11,17 +23,20 @@
 #include <unistd.h>
 
 #include "log.h"
-#include "object.h"
-#include "pager/pager.h"
+#include "page.h"
 #include "reserve.h"
+#include "revoker_impl.h"
 #include "stats.h"
 
-#define RANGES_MAX   256 /* ranges asked for and not yet revoked */
+#define UNLENT_MAX   256 /* ranges without a loan that are queued */
+#define RANGES_MAX   (UVM_RESERVE_EMERGENCY + UNLENT_MAX) /* a loan has a page at least */
 #define RECLAIM_STEP 256 /* holes taken back before those who wait are looked at again */
+#define BLOCKED_MS   10  /* until ranges in which somebody is parked are tried again */
 
 struct range {
     uint64_t object;
     uint32_t pgno, npages;
+    uint32_t lent; /* what is given back when it has been revoked */
 };
 
 static struct {
@@ -31,15 +46,18 @@ static struct {
     int wake; /* eventfd */
     _Atomic bool stop, reclaim;
     pthread_mutex_t lock;
-    struct range ranges[RANGES_MAX]; /* (lock) */
-    unsigned nranges;                /* (lock) */
-    uint64_t hand_object;            /* where the sweep goes on */
-    uint32_t hand_leaf;
+    bool open;                       /* (lock) ranges are taken */
+    struct range ranges[RANGES_MAX]; /* (lock) only the revoker removes */
+    unsigned nranges, nunlent;       /* (lock) */
 } rv = {.wake = -1, .lock = PTHREAD_MUTEX_INITIALIZER};
 
+/* => rv locked */
 static void wake(void)
 {
     uint64_t one = 1;
+
+    if (rv.wake < 0)
+        return;
     /* A full counter is as good as one more: the thread will wake. */
     if (write(rv.wake, &one, sizeof(one)) < 0 && errno != EAGAIN)
         log_warning("revoker: cannot wake: %s", strerror(errno));
@@ -48,149 +66,121 @@ static void wake(void)
 void uvm_revoker_reclaim(void)
 {
     atomic_store(&rv.reclaim, true);
+    pthread_mutex_lock(&rv.lock);
     wake();
+    pthread_mutex_unlock(&rv.lock);
 }
 
-bool uvm_revoker_range(uint64_t object, uint32_t pgno, uint32_t npages)
+bool uvm_revoker_range(uint64_t object, uint32_t pgno, uint32_t npages, uint32_t lent)
 {
     pthread_mutex_lock(&rv.lock);
-    bool room = rv.nranges < RANGES_MAX;
-    if (room)
-        rv.ranges[rv.nranges++] = (struct range){object, pgno, npages};
-    pthread_mutex_unlock(&rv.lock);
-    if (room)
+    bool taken = rv.open && (lent || rv.nunlent < UNLENT_MAX);
+    if (taken) {
+        assert(rv.nranges < RANGES_MAX);
+        rv.ranges[rv.nranges++] = (struct range){object, pgno, npages, lent};
+        rv.nunlent += !lent;
         wake();
-    return room;
-}
-
-static void revoke_ranges(void)
-{
-    struct range todo[RANGES_MAX];
-    unsigned n;
-
-    pthread_mutex_lock(&rv.lock);
-    n = rv.nranges;
-    memcpy(todo, rv.ranges, n * sizeof(*todo));
-    rv.nranges = 0;
+    }
     pthread_mutex_unlock(&rv.lock);
-    for (unsigned i = 0; i < n; i++) {
-        if (!uvm_reserve_revoking(todo[i].object, todo[i].pgno, todo[i].npages)) {
-            /* Somebody is parked in it: answer them first, then come again. */
-            uvm_revoker_range(todo[i].object, todo[i].pgno, todo[i].npages);
-            uvm_revoker_reclaim();
-            continue;
-        }
-        rv.ops->revoke(todo[i].object, uvm_ptoa(todo[i].pgno), uvm_ptoa(todo[i].npages));
-        uvm_reserve_revoking(0, 0, 0);
-        uvm_stat_inc(revokes);
-        uvm_stat_add(pgrevoked, todo[i].npages);
-    }
+    return taken;
 }
 
-/* The holes of a leaf that clients may hold. => object locked */
-static uint64_t delivered_holes(const struct uvm_leaf *leaf)
+/* => false: there are not so many */
+static bool range_at(unsigned i, struct range *ret)
 {
-    uint64_t holes = 0;
-    for (unsigned i = 0; i < UVM_WINDOW_PAGES; i++)
-        holes |= (uint64_t)(uvm_entry_tag(leaf->entry[i]) == UVM_E_HOLE) << i;
-    return holes & leaf->delivered & ~leaf->allocated;
+    pthread_mutex_lock(&rv.lock);
+    bool there = i < rv.nranges;
+    if (there)
+        *ret = rv.ranges[i];
+    pthread_mutex_unlock(&rv.lock);
+    return there;
 }
 
-/* The holes whose mark survived are nobody's: make them EMPTY. => how many */
-static uint32_t take_back(struct uvm_object *uobj, uint32_t base, uint64_t marked)
+static void range_done(unsigned i)
 {
-    uint32_t n = 0;
+    pthread_mutex_lock(&rv.lock);
+    rv.nunlent -= !rv.ranges[i].lent;
+    rv.nranges--;
+    memmove(&rv.ranges[i], &rv.ranges[i + 1], (rv.nranges - i) * sizeof(*rv.ranges));
+    pthread_mutex_unlock(&rv.lock);
+}
 
-    UVM_LOCK_SCOPE(&uobj->lock);
-    struct uvm_leaf *leaf = uvm_leaf_lookup(uobj, base);
-    if (!leaf)
-        return 0;
-    marked &= leaf->revoking;
-    leaf->revoking &= ~marked;
-    uvm_delivered_clear(leaf, marked);
-    for (unsigned i = 0; i < UVM_WINDOW_PAGES; i++) {
-        if (!(marked >> i & 1) || uvm_entry_tag(leaf->entry[i]) != UVM_E_HOLE)
-            continue;
-        uvm_entry_set(uobj, leaf, base + i, 0);
-        n++;
-    }
-    uvm_leaf_prune(uobj, leaf);
+/* => how many ranges are queued; *ret_lent: their loans together */
+static unsigned ranges_queued(uint64_t *ret_lent)
+{
+    pthread_mutex_lock(&rv.lock);
+    unsigned n = rv.nranges;
+    *ret_lent = 0;
+    for (unsigned i = 0; i < n; i++)
+        *ret_lent += rv.ranges[i].lent;
+    pthread_mutex_unlock(&rv.lock);
     return n;
 }
 
-/* Revoke the delivered holes of one leaf. => how many reservations came back */
-static uint32_t reclaim_leaf(struct uvm_object *uobj, uint32_t index, uint64_t holes)
+int uvm_revoker_revoke(uint64_t object, uint32_t pgno, uint32_t npages)
 {
-    uint32_t base = index * UVM_WINDOW_PAGES;
-    unsigned first = (unsigned)__builtin_ctzll(holes);
-    unsigned last = 63 - (unsigned)__builtin_clzll(holes);
-
-    if (!uvm_reserve_revoking(uobj->id, base + first, last - first + 1))
-        return 0;
-    int rc = rv.ops->revoke(uobj->id, uvm_ptoa(base + first), uvm_ptoa(last - first + 1));
+    if (!uvm_reserve_revoking(object, pgno, npages))
+        return -EBUSY;
+    int error = rv.ops->revoke(object, uvm_ptoa(pgno), uvm_ptoa(npages));
     uvm_reserve_revoking(0, 0, 0);
     uvm_stat_inc(revokes);
-    uvm_stat_add(pgrevoked, last - first + 1);
-    if (rc && rc != -ENOENT)
-        return 0;
-    uint32_t n = take_back(uobj, base, holes);
-    if (n)
-        uvm_unreserve(n);
-    return n;
+    uvm_stat_add(pgrevoked, npages);
+    return error == -EBUSY ? -EIO : error;
 }
 
-/* Find the next leaf with delivered holes from the hand on, and mark them. => object referenced, or
- * NULL: the end of the table was reached */
-static struct uvm_object *next_victim(uint32_t *ret_index, uint64_t *ret_holes)
+bool uvm_revoker_stopping(void)
 {
-    struct uvm_object *uobj;
-
-    while ((uobj = rv.hand_leaf ? uvm_object_lookup(rv.hand_object)
-                                : uvm_object_next(rv.hand_object))) {
-        rv.hand_object = uobj->id;
-        uvm_lock_acquire(&uobj->lock);
-        struct uvm_leaf *leaf = uvm_leaf_next(uobj, rv.hand_leaf);
-        while (leaf && !(*ret_holes = delivered_holes(leaf)))
-            leaf = uvm_leaf_next(uobj, leaf->index + 1);
-        if (leaf) {
-            leaf->revoking |= *ret_holes;
-            *ret_index = leaf->index;
-            rv.hand_leaf = leaf->index + 1;
-        }
-        uvm_lock_release(&uobj->lock);
-        if (leaf)
-            return uobj;
-        rv.hand_leaf = 0;
-        uobj->pgops->pgo_detach(uobj);
-    }
-    if (rv.hand_leaf) { /* the object under the hand has gone: go on with the next */
-        rv.hand_leaf = 0;
-        return next_victim(ret_index, ret_holes);
-    }
-    return NULL;
+    return atomic_load(&rv.stop);
 }
 
-/* Sweep all objects once, from where the last sweep ended, until enough came back. */
+/*
+ * Look at every range once, and revoke it unless somebody is parked inside it.
+ *
+ * Only when the kernel is done with a range, all that was stored in it has come back as WRITEs, and its
+ * loan ends. An error is an end, too: there is no such inode any more, or no mount.
+ *
+ * => how many were revoked
+ */
+static unsigned revoke_ranges(void)
+{
+    struct range r;
+    uint64_t lent;
+    unsigned kept = 0, done = 0;
+
+    for (unsigned n = ranges_queued(&lent); n > 0 && range_at(kept, &r); n--) {
+        if (uvm_revoker_revoke(r.object, r.pgno, r.npages) == -EBUSY) {
+            kept++;
+            continue;
+        }
+        range_done(kept);
+        if (r.lent)
+            uvm_reserve_return(r.lent);
+        done++;
+    }
+    return done;
+}
+
+/*
+ * Every range has somebody parked inside. Those who wait for a reservation will have an answer from
+ * reclaim_holes(). Those who wait for a loan may wait for this very range's: refuse the first.
+ */
+static void refuse_borrowers(void)
+{
+    struct range r;
+    uint64_t lent;
+
+    ranges_queued(&lent);
+    for (unsigned i = 0; range_at(i, &r); i++)
+        if (r.lent && uvm_reserve_refuse(r.object, r.pgno, r.npages, lent))
+            break;
+}
+
+/* Take holes back; when there are none, refuse those who wait for them. */
 static void reclaim_holes(void)
 {
     uint64_t mark = uvm_reserve_mark();
-    uint32_t got = 0, index = 0;
-    uint64_t holes = 0;
-    unsigned ends = 0;
 
-    while (got < RECLAIM_STEP && !atomic_load(&rv.stop)) {
-        struct uvm_object *uobj = next_victim(&index, &holes);
-        if (!uobj) {
-            rv.hand_object = 0;
-            rv.hand_leaf = 0;
-            if (++ends == 2) /* the second end has seen everything once */
-                break;
-            continue;
-        }
-        got += reclaim_leaf(uobj, index, holes);
-        uobj->pgops->pgo_detach(uobj);
-    }
-    if (!got) {
+    if (!uvm_revoker_sweep(RECLAIM_STEP)) {
         /* What clients have deleted and closed may still be on its way to us: see it all first. */
         rv.ops->settle();
         uvm_reserve_fail_parked(mark);
@@ -199,18 +189,54 @@ static void reclaim_holes(void)
         uvm_revoker_reclaim();
 }
 
+/* Wait until somebody wakes the revoker, or for so long (-1: for ever). */
+static void sleep_until_woken(int timeout_ms)
+{
+    struct pollfd pfd = {.fd = rv.wake, .events = POLLIN};
+    uint64_t count;
+
+    if (poll(&pfd, 1, timeout_ms) > 0 && read(rv.wake, &count, sizeof(count)) < 0 && errno != EINTR)
+        log_warning("revoker: cannot read its eventfd: %s", strerror(errno));
+}
+
+/* Nobody waits for the revoker any more, and what it has been given is revoked. */
+static void finish_ranges(void)
+{
+    uint64_t lent;
+
+    pthread_mutex_lock(&rv.lock);
+    rv.open = false;
+    pthread_mutex_unlock(&rv.lock);
+    uvm_reserve_set_reclaim(NULL);
+    while (ranges_queued(&lent)) {
+        if (!revoke_ranges()) {
+            refuse_borrowers();
+            sleep_until_woken(BLOCKED_MS);
+        }
+    }
+}
+
 static void *revoker_main(void *arg)
 {
+    int timeout_ms = -1;
+
     pthread_setname_np(pthread_self(), "uvm-revoker");
     while (!atomic_load(&rv.stop)) {
-        uint64_t count;
-        if (read(rv.wake, &count, sizeof(count)) < 0 && errno != EINTR)
-            break;
-        revoke_ranges();
+        uint64_t lent;
+        sleep_until_woken(timeout_ms);
+        unsigned done = revoke_ranges();
         if (atomic_exchange(&rv.reclaim, false))
             reclaim_holes();
+        if (!ranges_queued(&lent)) {
+            timeout_ms = -1;
+        } else if (done) {
+            timeout_ms = 0;
+        } else {
+            refuse_borrowers();
+            timeout_ms = BLOCKED_MS;
+        }
     }
-    uvm_reserve_fail_parked(UINT64_MAX);
+    finish_ranges();
     return NULL;
 }
 
@@ -221,10 +247,9 @@ int uvm_revoker_start(const struct uvm_revoker_ops *ops, struct uvm_error *err)
     rv.ops = ops;
     rv.stop = false;
     rv.reclaim = false;
-    rv.nranges = 0;
-    rv.hand_object = 0;
-    rv.hand_leaf = 0;
-    rv.wake = eventfd(0, EFD_CLOEXEC);
+    rv.nranges = rv.nunlent = 0;
+    uvm_revoker_sweep_init();
+    rv.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (rv.wake < 0)
         return uvm_fail(err, -errno, "cannot make an eventfd: %s", strerror(errno));
     sigfillset(&all);
@@ -237,6 +262,9 @@ int uvm_revoker_start(const struct uvm_revoker_ops *ops, struct uvm_error *err)
         return uvm_fail(err, -rc, "cannot start the revoker: %s", strerror(rc));
     }
     rv.running = true;
+    pthread_mutex_lock(&rv.lock);
+    rv.open = true;
+    pthread_mutex_unlock(&rv.lock);
     uvm_reserve_set_reclaim(uvm_revoker_reclaim);
     return 0;
 }
@@ -246,10 +274,13 @@ void uvm_revoker_stop(void)
     if (!rv.running)
         return;
     atomic_store(&rv.stop, true);
+    pthread_mutex_lock(&rv.lock);
     wake();
+    pthread_mutex_unlock(&rv.lock);
     pthread_join(rv.thread, NULL);
-    uvm_reserve_set_reclaim(NULL);
+    pthread_mutex_lock(&rv.lock);
     close(rv.wake);
     rv.wake = -1;
+    pthread_mutex_unlock(&rv.lock);
     rv.running = false;
 }

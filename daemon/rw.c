@@ -17,6 +17,10 @@ void uvm_rw_finish(struct uvm_rw *rw, int error)
     if (rw->granted)
         uvm_unreserve(rw->granted);
     rw->granted = 0;
+    if (error && rw->lent) { /* they were not served */
+        uvm_reserve_return(rw->lent);
+        rw->lent = 0;
+    }
     free(rw->fault);
     rw->fault = NULL;
     rw->done(rw, error);
@@ -44,8 +48,10 @@ bool uvm_rw_stop(struct uvm_rw *rw, uint32_t pgno, int error)
 {
     if (rw->run != uvm_write_run || uvm_ptoa(pgno) <= rw->off + rw->at)
         return false;
-    rw->stop = uvm_ptoa(pgno);
-    rw->stop_error = error;
+    if (uvm_ptoa(pgno) < rw->stop) {
+        rw->stop = uvm_ptoa(pgno);
+        rw->stop_error = error;
+    }
     return true;
 }
 
@@ -91,6 +97,18 @@ static void reserve_answer(struct uvm_work *work)
     rw->run(rw);
 }
 
+/* What a request may park with: the range is the whole request's. */
+static void prepare_wait(struct uvm_rw *rw, void (*answer)(struct uvm_work *work))
+{
+    rw->reservewait.work.fn = answer;
+    rw->reservewait.loop = rw->loop;
+    rw->reservewait.object = rw->uobj->id;
+    rw->reservewait.pgno = (uint32_t)uvm_atop(rw->off);
+    rw->reservewait.npages = (uint32_t)(uvm_atop(rw->off + rw->len - 1) - uvm_atop(rw->off) + 1);
+    rw->reservewait.borrows = rw->flags & UVM_RW_READONLY;
+    rw->reservewait.ahead = rw->flags & UVM_RW_AHEAD;
+}
+
 bool uvm_rw_reserve(struct uvm_rw *rw, uint32_t n, int *ret_error)
 {
     *ret_error = 0;
@@ -105,14 +123,44 @@ bool uvm_rw_reserve(struct uvm_rw *rw, uint32_t n, int *ret_error)
         *ret_error = -ENOSPC;
         return false;
     }
-    rw->reservewait.work.fn = reserve_answer;
-    rw->reservewait.loop = rw->loop;
-    rw->reservewait.object = rw->uobj->id;
-    rw->reservewait.pgno = (uint32_t)uvm_atop(rw->off);
-    rw->reservewait.npages = (uint32_t)(uvm_atop(rw->off + rw->len - 1) - uvm_atop(rw->off) + 1);
+    prepare_wait(rw, reserve_answer);
     switch (rw->refused ? UVM_RESERVE_FULL : uvm_reserve(more, &rw->reservewait)) {
     case UVM_RESERVED:
         rw->granted = n;
+        return true;
+    case UVM_RESERVE_PARKED:
+        return false;
+    case UVM_RESERVE_FULL:
+        break;
+    }
+    *ret_error = -ENOSPC;
+    return false;
+}
+
+static void loan_answer(struct uvm_work *work)
+{
+    struct uvm_rw *rw = UVM_CONTAINER_OF(work, struct uvm_rw, reservewait.work);
+    if (!rw->reservewait.granted) {
+        uvm_rw_finish(rw, -ENOSPC);
+        return;
+    }
+    rw->lent = rw->reservewait.n;
+    rw->run(rw);
+}
+
+bool uvm_rw_lend(struct uvm_rw *rw, uint32_t n, int *ret_error)
+{
+    *ret_error = 0;
+    if (rw->lent >= n)
+        return true;
+    if (rw->lent) { /* who waits for a loan holds none */
+        uvm_reserve_return(rw->lent);
+        rw->lent = 0;
+    }
+    prepare_wait(rw, loan_answer);
+    switch (uvm_reserve_lend(n, &rw->reservewait)) {
+    case UVM_RESERVED:
+        rw->lent = n;
         return true;
     case UVM_RESERVE_PARKED:
         return false;
@@ -145,8 +193,9 @@ static void rw_start(struct uvm_rw *rw, void (*run)(struct uvm_rw *rw))
     rw->run = run;
     rw->at = 0;
     rw->start_ns = uvm_now_ns();
-    rw->faulted = rw->refused = rw->unreserved = false;
-    rw->nhand = rw->granted = 0;
+    rw->admitted = false;
+    rw->faulted = rw->refused = false;
+    rw->nhand = rw->granted = rw->lent = 0;
     rw->stop = UINT64_MAX;
     rw->stop_error = 0;
     rw->fault = NULL;
@@ -154,12 +203,33 @@ static void rw_start(struct uvm_rw *rw, void (*run)(struct uvm_rw *rw))
     run(rw);
 }
 
+/* Read a file's object, and what the shape of the requests says will be wanted next. */
+static void read_backed(struct uvm_rw *rw, uint64_t npages)
+{
+    struct uvm_object *uobj = rw->uobj; /* the request may end, and with it what keeps the object */
+    struct uvm_loop *loop = rw->loop;
+    uint32_t start, n;
+
+    uobj->pgops->pgo_reference(uobj);
+    {
+        UVM_LOCK_SCOPE(&uobj->lock);
+        n = uobj->pgops->pgo_asyncget(uobj, (uint32_t)uvm_atop(rw->off), (uint32_t)npages, &start);
+    }
+    rw_start(rw, uvm_read_run);
+    if (n)
+        uvm_fault_ahead(uobj, loop, start, n);
+    uobj->pgops->pgo_detach(uobj);
+}
+
 void uvm_read(struct uvm_rw *rw)
 {
     uint64_t npages = uvm_atop(rw->off + rw->len - 1) - uvm_atop(rw->off) + 1;
     uvm_stat_add(faults, npages);
     atomic_fetch_add_explicit(&rw->uobj->faults, npages, memory_order_relaxed);
-    rw_start(rw, uvm_read_run);
+    if (rw->uobj->backed)
+        read_backed(rw, npages);
+    else
+        rw_start(rw, uvm_read_run);
 }
 
 void uvm_write(struct uvm_rw *rw)

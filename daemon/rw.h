@@ -14,12 +14,14 @@
 #define UVMD_RW_H
 
 #include "fault.h"
+#include "pager/vnode.h"
 #include "reserve.h"
 
 enum {
     UVM_RW_FORCE = 1, /* write: the kernel writes back what was promised room; never refuse for want
                          of a reservation while the emergency reserve lasts */
-    UVM_RW_READONLY = 2, /* read: by somebody who cannot store: zeroes need no reservation */
+    UVM_RW_READONLY = 2, /* read: by somebody who cannot store: zeroes need only a loan */
+    UVM_RW_AHEAD = 4, /* read: perhaps read-ahead, so an error is not the last word: see reserve.h */
 };
 
 struct uvm_rw {
@@ -38,21 +40,23 @@ struct uvm_rw {
     void *arg;
 
     /* out */
-    bool unreserved; /* read: zeroes were served that hold no reservation: revoke them now */
+    uint32_t lent; /* read: so many pages are zeroes on loan: revoke the range, then return it */
 
     /* the machine's own */
     void (*run)(struct uvm_rw *rw);
     size_t at;
     uint64_t start_ns;
-    bool faulted, refused;
-    uint64_t stop;  /* write: it cannot go beyond this byte, */
-    int stop_error; /* because of this */
+    bool faulted, refused; /* (refused: a reservation) */
+    uint64_t stop;         /* write: it cannot go beyond this byte, */
+    int stop_error;        /* because of this */
     uint32_t nhand, granted;
     struct vm_pagelist hand;
     struct uvm_fault *fault;
     struct uvm_objwait objwait;
     struct uvm_pagewait pagewait;
     struct uvm_reservewait reservewait;
+    struct uvn_dirtywait dirtywait;
+    bool admitted; /* write, to a file: it has waited, its next chunk may make pages dirty */
 };
 
 /* uvm_read / uvm_write: start. => no lock held */
@@ -60,10 +64,27 @@ void uvm_read(struct uvm_rw *rw);
 void uvm_write(struct uvm_rw *rw);
 
 /*
- * uvm_write_cancel: end a write that waits for a page or a reservation, with -EINTR.
+ * uvm_write_moved: the bytes of a write that has not ended lie elsewhere from now on.
  *
- * => on rw->loop's thread, before done; does nothing when the write waits for something that comes
- *    by itself
+ * => on rw->loop's thread, before it runs again; data: the byte at rw->off + rw->at
+ * => kept: how many there are. If these are not all, the write ends behind them with -ENOMEM, and
+ *    rw->at says how far it came
+ */
+void uvm_write_moved(struct uvm_rw *rw, const char *data, size_t kept);
+
+/* uvm_write_cached: may the client cache hold a page of the write's range, from page pgno on, which
+ * the kernel had before the write? => no lock held */
+bool uvm_write_cached(struct uvm_rw *rw, uint32_t pgno);
+
+/*
+ * uvm_write_cancel: end a write that waits for a page or a reservation, with -EINTR; rw->at says how
+ * far it came.
+ *
+ * => on rw->loop's thread, before done
+ * => does nothing when the write waits for something that comes by itself, nor when a page that it
+ *    would not write may be in the client cache: the kernel forgets the pages of a WRITE from where
+ *    it ended, also those that hold bytes of a mapping which it has not written back yet. Such a
+ *    write goes on; it ends with its page, its reservation, or a refusal.
  */
 void uvm_write_cancel(struct uvm_rw *rw);
 
@@ -112,6 +133,14 @@ void uvm_rw_fault(struct uvm_rw *rw, uint32_t pgno, uint32_t npages);
  * => it parks with the request's whole range: the kernel holds the folios of all of it
  */
 bool uvm_rw_reserve(struct uvm_rw *rw, uint32_t n, int *ret_error);
+
+/*
+ * uvm_rw_lend: have a loan of n pages, for zeroes that get no reservation.
+ *
+ * => results and parking as uvm_rw_reserve, but a request that was parked and is refused ends with
+ *    -ENOSPC and does not run again; the loan is rw->lent
+ */
+bool uvm_rw_lend(struct uvm_rw *rw, uint32_t n, int *ret_error);
 
 /* uvm_rw_make_holes: turn the EMPTY pages of a range into HOLEs. => object locked, reservations
  * granted; 0 or -ENOMEM */

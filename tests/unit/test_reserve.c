@@ -39,12 +39,24 @@ static void answered(struct uvm_work *work)
     p->granted = p->wait.granted;
 }
 
-static enum uvm_reserve_result ask(struct parked *p, uint32_t n, uint64_t object, uint32_t pgno)
+static void prepare(struct parked *p, uint32_t n, uint64_t object, uint32_t pgno)
 {
     *p = (struct parked){
         .wait = {
             .work.fn = answered, .loop = &core_loop, .object = object, .pgno = pgno, .npages = n}};
+}
+
+static enum uvm_reserve_result ask(struct parked *p, uint32_t n, uint64_t object, uint32_t pgno)
+{
+    prepare(p, n, object, pgno);
     return uvm_reserve(n, &p->wait);
+}
+
+static enum uvm_reserve_result borrow(struct parked *p, uint32_t n, uint64_t object, uint32_t pgno)
+{
+    prepare(p, n, object, pgno);
+    p->wait.borrows = true;
+    return uvm_reserve_lend(n, &p->wait);
 }
 
 static void check_answer(const struct parked *p, unsigned calls, bool granted)
@@ -288,6 +300,141 @@ START_TEST(test_no_parking_while_revoking)
 }
 END_TEST
 
+/* --- loans --- */
+
+/* Whatever is lent can be stored to and written back, whoever else reserves or borrows. */
+START_TEST(test_loan_is_covered)
+{
+    const uint32_t rest = UVM_RESERVE_EMERGENCY - UVM_RESERVE_LENT_MAX;
+    struct parked p;
+
+    uvm_reserve_set_memory(2 * UVM_RESERVE_EMERGENCY);
+    ck_assert_int_eq(uvm_reserve(2 * UVM_RESERVE_EMERGENCY, NULL), UVM_RESERVED);
+    ck_assert_int_eq(borrow(&p, UVM_RESERVE_LENT_MAX, 1, 0), UVM_RESERVED);
+    ck_assert_uint_eq(uvm_stat_get(lent), UVM_RESERVE_LENT_MAX);
+    ck_assert_uint_eq(uvm_stat_get(reserved), 2 * UVM_RESERVE_EMERGENCY);
+    /* Those in the range being revoked draw on what is neither used nor lent. */
+    ck_assert(uvm_reserve_revoking(1, 1000, 1000));
+    ck_assert_int_eq(ask(&p, rest + 1, 1, 1000), UVM_RESERVE_FULL);
+    ck_assert_int_eq(ask(&p, rest - 1, 1, 1000), UVM_RESERVED);
+    ck_assert_int_eq(borrow(&p, 1, 1, 1000), UVM_RESERVED);
+    ck_assert_int_eq(ask(&p, 1, 1, 1000), UVM_RESERVE_FULL);
+    ck_assert_int_eq(borrow(&p, 1, 1, 1000), UVM_RESERVE_FULL);
+    ck_assert(uvm_reserve_force(UVM_RESERVE_LENT_MAX + 1)); /* all loans are stored to */
+    ck_assert(!uvm_reserve_force(1));
+    uvm_reserve_return(UVM_RESERVE_LENT_MAX + 1);
+    ck_assert_uint_eq(uvm_stat_get(lent), 0);
+    ck_assert_int_eq(borrow(&p, 1, 1, 0), UVM_RESERVE_FULL);
+    uvm_unreserve(3 * UVM_RESERVE_EMERGENCY);
+}
+END_TEST
+
+/* Room that has become free since the READ was refused is no licence to lend it all. */
+START_TEST(test_loans_are_bounded)
+{
+    struct parked p;
+
+    uvm_reserve_set_memory(10 * UVM_RESERVE_EMERGENCY);
+    ck_assert_int_eq(borrow(&p, UVM_RESERVE_LENT_MAX, 1, 0), UVM_RESERVED);
+    ck_assert_int_eq(borrow(&p, 1, 1, 2000), UVM_RESERVE_PARKED);
+    ck_assert_int_eq(uvm_reserve(10 * UVM_RESERVE_EMERGENCY, NULL), UVM_RESERVED);
+    uvm_reserve_return(UVM_RESERVE_LENT_MAX);
+    check_answer(&p, 1, true);
+    uvm_reserve_return(1);
+    uvm_unreserve(10 * UVM_RESERVE_EMERGENCY);
+}
+END_TEST
+
+/* Who waits for a loan has a line of its own: neither line holds up the other. */
+START_TEST(test_loan_line)
+{
+    struct parked large, small, store;
+
+    ck_assert_int_eq(uvm_reserve(MEMORY, NULL), UVM_RESERVED);
+    ck_assert_int_eq(ask(&store, MEMORY, 9, 0), UVM_RESERVE_PARKED);
+    ck_assert_int_eq(borrow(&small, 300, 1, 0), UVM_RESERVED);
+    ck_assert_int_eq(borrow(&large, 257, 1, 300), UVM_RESERVE_PARKED);
+    ck_assert_int_eq(borrow(&small, 1, 1, 600), UVM_RESERVE_PARKED); /* in order */
+    ck_assert(uvm_reserve_parked());
+    ck_assert_uint_eq(uvm_reserve_fail_parked(UINT64_MAX), 1);
+    check_answer(&store, 1, false);
+    check_answer(&large, 0, false);
+    ck_assert(!uvm_reserve_parked());
+    uvm_reserve_return(43);
+    check_answer(&large, 1, true);
+    check_answer(&small, 0, false);
+    uvm_unreserve(1); /* this makes room, too */
+    check_answer(&small, 0, false);
+    uvm_reserve_return(1);
+    check_answer(&small, 1, true);
+    uvm_reserve_return(300 - 44 + 257 + 1);
+    uvm_unreserve(MEMORY - 1);
+}
+END_TEST
+
+/* The last loan came back, and there is still no room: who waits is refused, one may be served. */
+START_TEST(test_last_loan)
+{
+    struct parked large, small;
+
+    ck_assert_int_eq(uvm_reserve(MEMORY, NULL), UVM_RESERVED);
+    ck_assert_int_eq(borrow(&small, 500, 1, 0), UVM_RESERVED);
+    ck_assert_int_eq(borrow(&large, 257, 1, 500), UVM_RESERVE_PARKED);
+    ck_assert_int_eq(borrow(&small, 1, 1, 800), UVM_RESERVE_PARKED);
+    ck_assert(uvm_reserve_force(500));
+    uvm_reserve_return(500);
+    check_answer(&large, 1, false);
+    check_answer(&small, 1, true);
+    uvm_reserve_return(1);
+    uvm_unreserve(MEMORY + 500);
+}
+END_TEST
+
+/* In the range being revoked nobody parks for a loan, and who is to have one gets no reservation of
+ * the emergency reserve; a range in which somebody is parked for one is not revoked. */
+START_TEST(test_loan_and_revoking)
+{
+    struct parked p, q;
+
+    ck_assert_int_eq(uvm_reserve(MEMORY, NULL), UVM_RESERVED);
+    ck_assert_int_eq(borrow(&p, UVM_RESERVE_LENT_MAX, 1, 0), UVM_RESERVED);
+    ck_assert_int_eq(borrow(&p, 1, 2, 7), UVM_RESERVE_PARKED);
+    ck_assert(!uvm_reserve_revoking(2, 0, 64));
+    ck_assert(uvm_reserve_revoking(2, 8, 64));
+    ck_assert_int_eq(borrow(&q, 257, 2, 8), UVM_RESERVE_FULL);
+    ck_assert_int_eq(borrow(&q, 1, 2, 8), UVM_RESERVED); /* past the one that is parked */
+    prepare(&q, 1, 2, 8);
+    q.wait.borrows = true;
+    ck_assert_int_eq(uvm_reserve(1, &q.wait), UVM_RESERVE_FULL);
+    ck_assert(uvm_reserve_revoking(0, 0, 0));
+    check_answer(&p, 0, false);
+    uvm_reserve_return(UVM_RESERVE_LENT_MAX + 1);
+    check_answer(&p, 1, true);
+    uvm_reserve_return(1);
+    uvm_unreserve(MEMORY);
+}
+END_TEST
+
+/* The revoker is stuck: those inside its range are refused, unless a loan is on its way to it. */
+START_TEST(test_refuse)
+{
+    struct parked in, out;
+
+    ck_assert_int_eq(uvm_reserve(MEMORY, NULL), UVM_RESERVED);
+    ck_assert_int_eq(borrow(&in, 500, 1, 0), UVM_RESERVED);
+    ck_assert_int_eq(borrow(&in, 257, 1, 100), UVM_RESERVE_PARKED);
+    ck_assert_int_eq(borrow(&out, 10, 1, 500), UVM_RESERVE_PARKED);
+    ck_assert_uint_eq(uvm_reserve_refuse(1, 0, 500, 499), 0);
+    ck_assert_uint_eq(uvm_reserve_refuse(1, 600, 10, 500), 0);
+    check_answer(&in, 0, false);
+    ck_assert_uint_eq(uvm_reserve_refuse(1, 0, 500, 500), 1);
+    check_answer(&in, 1, false);
+    check_answer(&out, 1, true); /* it was only behind that one */
+    uvm_reserve_return(510);
+    uvm_unreserve(MEMORY);
+}
+END_TEST
+
 static Suite *reserve_suite(void)
 {
     Suite *s = suite_create("reserve");
@@ -307,6 +454,16 @@ static Suite *reserve_suite(void)
     tcase_add_test(tc, test_cancel_lets_next);
     tcase_add_test(tc, test_revoking_avoids_parked);
     tcase_add_test(tc, test_no_parking_while_revoking);
+    suite_add_tcase(s, tc);
+
+    tc = tcase_create("loans");
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_test(tc, test_loan_is_covered);
+    tcase_add_test(tc, test_loans_are_bounded);
+    tcase_add_test(tc, test_loan_line);
+    tcase_add_test(tc, test_last_loan);
+    tcase_add_test(tc, test_loan_and_revoking);
+    tcase_add_test(tc, test_refuse);
     suite_add_tcase(s, tc);
     return s;
 }

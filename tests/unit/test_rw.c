@@ -287,14 +287,14 @@ START_TEST(test_force)
 }
 END_TEST
 
-/* Who cannot store gets zeroes without a promise, and it is told. */
+/* Who cannot store gets zeroes without a promise: they are lent, and it is told. */
 START_TEST(test_readonly_without_reservation)
 {
     struct core_req req;
 
     core_start_read(&req, uobj, 0, page, P, UVM_RW_READONLY);
     core_run();
-    ck_assert(!req.rw.unreserved); /* there is room: as for everybody */
+    ck_assert_uint_eq(req.rw.lent, 0); /* there is room: as for everybody */
     ck_assert_uint_eq(uvm_stat_get(reserved), 1);
     uint64_t n = use_up();
     memset(page, 0xff, P);
@@ -302,11 +302,71 @@ START_TEST(test_readonly_without_reservation)
     core_run();
     ck_assert_uint_eq(req.ndone, 1);
     ck_assert_int_eq(req.error, 0);
-    ck_assert(req.rw.unreserved);
+    ck_assert_uint_eq(req.rw.lent, 1);
+    ck_assert_uint_eq(uvm_stat_get(lent), 1);
     ck_assert_mem_eq(page, zero, P);
     ck_assert_uint_eq(core_tag(uobj, 1), UVM_E_EMPTY);
     ck_assert_uint_eq(uvm_stat_get(reserved), n + 1);
+    uvm_reserve_return(1);
     uvm_unreserve(n);
+}
+END_TEST
+
+/* Only the pages that have no reservation are lent; when nothing can be, the read is refused. */
+START_TEST(test_readonly_without_loan)
+{
+    CLEANUP_FREE char *buf = calloc(8, P);
+    struct core_req req;
+
+    core_fill(uobj, 3, 2, 1);
+    uint64_t n = use_up();
+    ck_assert(uvm_reserve_force(UVM_RESERVE_LENT_MAX - 6));
+    core_start_read(&req, uobj, 0, buf, 8 * P, UVM_RW_READONLY);
+    core_run();
+    ck_assert_int_eq(req.error, 0);
+    ck_assert_uint_eq(req.rw.lent, 6);
+    ck_assert(core_is_pattern(buf + 3 * P, uobj->id, 3, 1));
+    uvm_reserve_return(6);
+    ck_assert(uvm_reserve_force(1));
+    core_start_read(&req, uobj, 0, buf, 8 * P, UVM_RW_READONLY);
+    core_run();
+    ck_assert_int_eq(req.error, -ENOSPC);
+    ck_assert_uint_eq(req.rw.lent, 0);
+    uvm_unreserve(n + UVM_RESERVE_LENT_MAX - 5);
+}
+END_TEST
+
+/* While others have loans, who wants one waits, and is served or refused when they are back. */
+START_TEST(test_readonly_waits_for_loan)
+{
+    struct core_req first, second, third;
+    CLEANUP_FREE char *buf = malloc(uvm_ptoa(257));
+    uint64_t n = use_up();
+
+    core_start_read(&first, uobj, 1, buf, uvm_ptoa(256), UVM_RW_READONLY);
+    core_start_read(&second, uobj, uvm_ptoa(300) + 1, buf, uvm_ptoa(256), UVM_RW_READONLY);
+    core_run();
+    ck_assert_uint_eq(first.rw.lent, 257); /* the largest READ there is; and another one */
+    ck_assert_uint_eq(second.rw.lent, 257);
+    core_start_read(&third, uobj, uvm_ptoa(600), page, P, UVM_RW_READONLY);
+    core_run();
+    ck_assert_uint_eq(third.ndone, 0);
+    uvm_reserve_return(257);
+    core_run();
+    ck_assert_uint_eq(third.ndone, 1);
+    ck_assert_int_eq(third.error, 0);
+    ck_assert_uint_eq(third.rw.lent, 1);
+    ck_assert(uvm_reserve_force(257)); /* what was lent is stored */
+    uvm_reserve_return(1);
+    core_start_read(&third, uobj, uvm_ptoa(600), page, P, UVM_RW_READONLY);
+    core_run();
+    ck_assert_uint_eq(third.ndone, 0);
+    ck_assert(uvm_reserve_force(257));
+    uvm_reserve_return(257);
+    core_run();
+    ck_assert_uint_eq(third.ndone, 1);
+    ck_assert_int_eq(third.error, -ENOSPC);
+    uvm_unreserve(n + 514);
 }
 END_TEST
 
@@ -541,6 +601,8 @@ static Suite *rw_suite(void)
     tcase_add_test(tc, test_enospc);
     tcase_add_test(tc, test_force);
     tcase_add_test(tc, test_readonly_without_reservation);
+    tcase_add_test(tc, test_readonly_without_loan);
+    tcase_add_test(tc, test_readonly_waits_for_loan);
     tcase_add_test(tc, test_write_waits_for_reservation);
     tcase_add_test(tc, test_enospc_in_the_middle);
     tcase_add_test(tc, test_allocate);

@@ -149,7 +149,7 @@ static void stray_zeroes(void)
     uint32_t apage = core_page(uobj, 5)->apage;
 
     core_flush(uobj, 5, 6, PGO_FREE);
-    pmap_stray(apage, uobj);
+    pmap_stray(apage, uobj->id, false);
 }
 
 /* A stray fault's zeroes void every copy of their window. */
@@ -252,6 +252,83 @@ START_TEST(test_cancel)
     core_run();
     ck_assert_uint_eq(req.ndone, 1);
     ck_assert_uint_eq(core_tag(uobj, 0), UVM_E_EMPTY);
+}
+END_TEST
+
+/* Parked with some of it written: it ends there, unless it would have gone on over a page that the
+ * client cache may hold. */
+START_TEST(test_cancel_in_the_middle)
+{
+    CLEANUP_FREE char *buf = calloc(130, P);
+    struct core_req req;
+
+    uvm_reserve_set_reclaim(reclaim);
+    uint64_t n = use_up();
+    uvm_unreserve(64);
+    core_start_write(&req, uobj, 0, buf, 130 * P, 0);
+    core_run();
+    uvm_write_cancel(&req.rw);
+    ck_assert_uint_eq(req.ndone, 1);
+    ck_assert_int_eq(req.error, -EINTR);
+    ck_assert_uint_eq(req.rw.at, 64 * P); /* the first window */
+
+    uvm_unreserve(1);
+    core_fill(uobj, 129, 1, 1); /* the last page of what is to be written */
+    core_start_write(&req, uobj, 0, buf, 130 * P, 0);
+    core_run();
+    uvm_write_cancel(&req.rw);
+    core_run();
+    ck_assert_uint_eq(req.ndone, 0);
+    ck_assert_uint_eq(uvm_reserve_fail_parked(UINT64_MAX), 1);
+    core_run();
+    ck_assert_uint_eq(req.ndone, 1);
+    ck_assert_int_eq(req.error, -ENOSPC);
+    uvm_unreserve(n - 65);
+}
+END_TEST
+
+/* The kernel forgets the pages of a write that fails: one that may be in its cache must not be there. */
+START_TEST(test_cancel_delivered)
+{
+    struct vm_pagelist list = TAILQ_HEAD_INITIALIZER(list);
+    struct core_req req;
+
+    core_fill(uobj, 0, 1, 1);
+    core_pageout(uobj, 0, 1);
+    uint32_t n = (uint32_t)uvm_stat_get(free) - UVM_PAGE_RESERVE;
+    ck_assert(uvm_pagealloc(n, &list, 0, NULL));
+    core_start_write(&req, uobj, 0, zero, P, 0);
+    uvm_write_cancel(&req.rw);
+    core_run();
+    ck_assert_uint_eq(req.ndone, 0);
+    uvm_pageput(&list);
+    core_run();
+    ck_assert_uint_eq(req.ndone, 1);
+    ck_assert_int_eq(req.error, 0);
+    check_zero(0);
+}
+END_TEST
+
+/* Zeroes on loan may be anywhere in the client cache. */
+START_TEST(test_cancel_lent)
+{
+    struct core_req req, rd;
+
+    uvm_reserve_set_reclaim(reclaim);
+    uint64_t n = use_up();
+    core_start_read(&rd, uobj, 0, page, P, UVM_RW_READONLY);
+    ck_assert_uint_eq(uvm_reserve_fail_parked(UINT64_MAX), 1);
+    core_run();
+    ck_assert_uint_eq(rd.rw.lent, 1);
+    core_start_write(&req, uobj, 0, page, P, 0);
+    uvm_write_cancel(&req.rw);
+    core_run();
+    ck_assert_uint_eq(req.ndone, 0);
+    uvm_reserve_return(1);
+    uvm_write_cancel(&req.rw);
+    ck_assert_uint_eq(req.ndone, 1);
+    ck_assert_int_eq(req.error, -EINTR);
+    uvm_unreserve(n);
 }
 END_TEST
 
@@ -392,6 +469,9 @@ static Suite *races_suite(void)
     tcase_add_test(tc, test_waits_for_busy_page);
     tcase_add_test(tc, test_write_waits_for_pages);
     tcase_add_test(tc, test_cancel);
+    tcase_add_test(tc, test_cancel_in_the_middle);
+    tcase_add_test(tc, test_cancel_delivered);
+    tcase_add_test(tc, test_cancel_lent);
     tcase_add_test(tc, test_cancel_too_late);
 
     tc = add_case(s, "truncation in the middle");
