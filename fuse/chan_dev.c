@@ -7,8 +7,8 @@
  * read and use the loop's buffer again; a WRITE that must wait keeps it. When the pool is used up
  * the loops stop reading until a WRITE ends, which needs page-out and nothing of FUSE. The last
  * buffers are for writes that the kernel drives: while the revoker waits for such a write, no
- * number of waiting write(2) calls may keep it from being read; those copy their payload aside
- * instead.
+ * number of waiting write(2) calls may keep it from being read; those have their payload, or the
+ * beginning of it, copied aside instead (payload.h).
  */
 #include "channel.h"
 
@@ -24,6 +24,7 @@
 
 #include "../daemon/lock.h"
 #include "../daemon/log.h"
+#include "payload.h"
 
 #define PAYLOADS        6    /* buffers besides one a loop: a bound on memory, 1 MiB each */
 #define PAYLOADS_URGENT 3    /* of these, only for writes that the kernel drives */
@@ -33,12 +34,6 @@
 /* libfuse reads up to this much: 256 pages of payload and a page of headers (FUSE_MAX_MAX_PAGES).
  */
 #define PAYLOAD_SIZE (256u * 4096 + 4096)
-
-struct uvm_payload {
-    SLIST_ENTRY(uvm_payload) link;
-    bool pooled;
-    char *mem;
-};
 
 struct chan_loop {
     struct uvm_loop *loop;
@@ -69,41 +64,24 @@ char *uvm_read_buffer(void)
     return chan_self->read_buffer;
 }
 
-static void payload_free(struct uvm_payload *payload)
-{
-    free(payload->mem);
-    free(payload);
-}
-
-static struct uvm_payload *payload_new(size_t size)
-{
-    struct uvm_payload *payload = calloc(1, sizeof(*payload));
-    if (!payload)
-        return NULL;
-    payload->mem = malloc(size);
-    if (!payload->mem) {
-        free(payload);
-        return NULL;
-    }
-    return payload;
-}
-
-const char *uvm_payload_take(const char *data, size_t len, bool urgent, struct uvm_payload **ret)
+const char *uvm_payload_keep(const char *data, uint64_t off, size_t len, int flags,
+                             struct uvm_payload **ret, size_t *ret_len)
 {
     struct chan_loop *cl = chan_self;
     bool take;
 
     {
         UVM_LOCK_SCOPE(&chan.lock);
-        take = urgent || chan.npool > PAYLOADS_URGENT;
+        take = flags & UVM_PAYLOAD_URGENT || chan.npool > PAYLOADS_URGENT;
     }
     if (take) {
         *ret = cl->current;
+        *ret_len = len;
         cl->current = NULL;
         return data;
     }
-    *ret = payload_new(len);
-    return *ret ? memcpy((*ret)->mem, data, len) : NULL;
+    *ret = uvm_payload_aside(data, off, len, flags, ret_len);
+    return *ret ? (*ret)->mem : NULL;
 }
 
 void uvm_payload_release(struct uvm_payload *payload)
@@ -111,7 +89,7 @@ void uvm_payload_release(struct uvm_payload *payload)
     if (!payload)
         return;
     if (!payload->pooled) {
-        payload_free(payload);
+        uvm_payload_free(payload);
         return;
     }
     UVM_LOCK_SCOPE(&chan.lock);
@@ -219,12 +197,12 @@ static void dev_stop(void)
 
     for (unsigned i = 0; i < chan.nloops; i++) {
         if (chan.loops[i].current)
-            payload_free(chan.loops[i].current);
+            uvm_payload_free(chan.loops[i].current);
         free(chan.loops[i].read_buffer);
     }
     while ((payload = SLIST_FIRST(&chan.pool))) {
         SLIST_REMOVE_HEAD(&chan.pool, link);
-        payload_free(payload);
+        uvm_payload_free(payload);
     }
     free(chan.loops);
     chan.loops = NULL;
@@ -243,10 +221,9 @@ static int dev_alloc(unsigned nloops)
             return -ENOMEM;
     }
     for (unsigned i = 0; i < PAYLOADS + nloops; i++) {
-        struct uvm_payload *payload = payload_new(PAYLOAD_SIZE);
+        struct uvm_payload *payload = uvm_payload_buffer(PAYLOAD_SIZE);
         if (!payload)
             return -ENOMEM;
-        payload->pooled = true;
         SLIST_INSERT_HEAD(&chan.pool, payload, link);
         chan.npool++;
     }

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "../daemon/error.h"
 #include "../daemon/loop.h"
@@ -29,16 +30,26 @@ struct uvm_channel_ops {
 
 extern const struct uvm_channel_ops uvm_channel_dev;
 
+enum {
+    UVM_PAYLOAD_URGENT = 1, /* the kernel waits for this request before it can let go of memory or
+                               locks: nothing may be in its way */
+    UVM_PAYLOAD_FRESH =
+        4, /* the client cache has nothing behind the first page: a short answer loses
+                               nothing */
+};
+
 /*
- * The memory that the request being handled lies in. An operation that finishes later and needs the
- * payload takes it over.
+ * uvm_payload_keep: keep the payload of the request being handled, or what is still needed of it,
+ * until it is released. For a request that has not ended when its handler is about to return.
  *
- * => urgent: the kernel waits for this request before it can let go of memory or locks
- * => *ret: to be given back with uvm_payload_release; data may have moved: returns where it is now,
- *    or NULL: no memory
+ * => on the handler's thread; data lies in the request, and belongs at off in the file
+ * => returns where the bytes are from now on, or NULL: no memory (never if it is urgent)
+ * => *ret_len: how many of them are kept: less than len, up to the end of a page, only if it is
+ *    not urgent; the request must then be answered short
  */
 struct uvm_payload;
-const char *uvm_payload_take(const char *data, size_t len, bool urgent, struct uvm_payload **ret);
+const char *uvm_payload_keep(const char *data, uint64_t off, size_t len, int flags,
+                             struct uvm_payload **ret, size_t *ret_len);
 void uvm_payload_release(struct uvm_payload *payload);
 
 /* uvm_read_buffer: this loop's buffer for the data of a READ reply, free for use until the handler
