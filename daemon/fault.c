@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Page-in as a machine: fault_run looks at the object and is run again from the top after each wait.
+ *
+ *      look --> pages --> room --> look --> BUSY, get --> rundone per run --> aiodone --> finish
+ *        |        \_ wait  \_ wait    \_ nothing left to do: finish
+ *        \_ nothing on swap: finish
+ */
 #include "fault.h"
 
 #include <assert.h>
@@ -7,12 +14,19 @@
 #include "pmap/pmap.h"
 #include "stats.h"
 
+/* What is read ahead takes no more than this part of memory, and leaves this many pages free. */
+#define AHEAD_SHARE 16
+#define AHEAD_SPARE (UVM_PAGE_RESERVE + UVM_WINDOW_PAGES)
+
 static void fault_run(struct uvm_fault *fault);
 
 static void fault_finish(struct uvm_fault *fault)
 {
     uvm_pageput(&fault->hand);
     fault->nhand = 0;
+    if (fault->get.room)
+        uvm_pagermapout(fault->get.room, fault->get.nroom);
+    fault->get.room = NULL;
     fault->done(fault, fault->error);
 }
 
@@ -75,7 +89,8 @@ static void fault_rundone(struct uvm_getreq *req, uint32_t first, uint32_t n, co
 static void fault_aiodone(struct uvm_getreq *req)
 {
     struct uvm_fault *fault = UVM_CONTAINER_OF(req, struct uvm_fault, get);
-    uvm_hist_add(UVM_HIST_SWAP, uvm_now_ns() - fault->start_ns);
+    uvm_hist_add(fault->uobj->backed ? UVM_HIST_VNODE : UVM_HIST_SWAP,
+                 uvm_now_ns() - fault->start_ns);
     fault_finish(fault);
 }
 
@@ -90,6 +105,8 @@ static uint32_t fault_ahead(struct uvm_fault *fault)
     uint64_t spare = uvm_stat_get(free), keep = uvm_stat_get(freetarg) + UVM_CLUSTER_PAGES;
 
     if (fault->pgaflags & UVM_PGA_USERESERVE) /* the reserves are for the page that is wanted */
+        return 0;
+    if (uobj->backed) /* files are read ahead by uvm_fault_ahead */
         return 0;
     if (fault->pgno != uobj->lastpgno || spare < keep || !uobj->pgops->pgo_cluster)
         return 0;
@@ -117,58 +134,113 @@ static bool fault_take(struct uvm_fault *fault, uint32_t need)
     fault->nhand = 0;
     fault->wait.work.fn = fault_got_pages;
     fault->wait.loop = fault->loop;
-    if (!uvm_pagealloc(need, &fault->hand, fault->pgaflags, &fault->wait))
+    if (!uvm_pagealloc(need, &fault->hand, fault->pgaflags, fault->ahead ? NULL : &fault->wait))
         return false;
     fault->nhand = need;
     return true;
 }
 
+static void fault_got_room(struct uvm_work *work)
+{
+    struct uvm_fault *fault = UVM_CONTAINER_OF(work, struct uvm_fault, mapwait.work);
+    fault->get.room = fault->mapwait.kva;
+    fault_run(fault);
+}
+
+/* Have room for a run of n pages in the pager map. => false: it comes later, through fault_got_room */
+static bool fault_room(struct uvm_fault *fault, uint32_t n)
+{
+    fault->mapwait.work.fn = fault_got_room;
+    fault->mapwait.loop = fault->loop;
+    fault->get.nroom = n;
+    int waitok = fault->ahead ? 0 : UVMPAGER_MAPIN_WAITOK;
+    fault->get.room = uvm_pagermapin(n, waitok | fault->get.mapflags, &fault->mapwait);
+    return fault->get.room != NULL;
+}
+
+/* What a look at the object finds to do. */
+struct fault_look {
+    uint32_t n;       /* pages looked at: the wanted ones and those that come along */
+    uint32_t need;    /* of those, the ones on the backing store */
+    uint32_t longest; /* pages of the longest run that lies together there */
+};
+
+/* => object locked */
+static struct fault_look fault_look(struct uvm_fault *fault)
+{
+    struct fault_look look = {.n = fault->npages + fault_ahead(fault)};
+    uint32_t run = 0;
+    uvm_entry last = 0;
+
+    for (uint32_t i = 0; i < look.n; i++) {
+        uvm_entry e = uvm_entry_get(fault->uobj, fault->pgno + i);
+        if (uvm_entry_paged_out(fault->uobj, e)) {
+            bool next =
+                run && (fault->uobj->backed || uvm_entry_value(e) == uvm_entry_value(last) + 1);
+            run = next ? run + 1 : 1;
+            look.need++;
+            look.longest = MAX(look.longest, MIN(run, UVM_CLUSTER_PAGES));
+        } else {
+            run = 0;
+        }
+        last = e;
+    }
+    return look;
+}
+
+/* Put pages in hand into the object where pages are paged out, as far as they go. => object locked */
+static void fault_addpages(struct uvm_fault *fault, uint32_t n)
+{
+    struct uvm_object *uobj = fault->uobj;
+
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t pgno = fault->pgno + i;
+        fault->get.pps[i] = NULL;
+        if (!fault->nhand || !uvm_entry_paged_out(uobj, uvm_entry_get(uobj, pgno)))
+            continue;
+        struct uvm_leaf *leaf = uvm_leaf_make(uobj, pgno); /* of a backed object it may be new */
+        if (!leaf) {
+            fault->error = -ENOMEM;
+            continue;
+        }
+        struct vm_page *pg = TAILQ_FIRST(&fault->hand);
+        TAILQ_REMOVE(&fault->hand, pg, pageq);
+        fault->nhand--;
+        uvm_object_addpage(uobj, leaf, pgno, pg, __func__);
+        fault->get.pps[i] = pg;
+    }
+}
+
 static void fault_run(struct uvm_fault *fault)
 {
     struct uvm_object *uobj = fault->uobj;
-    struct uvm_getreq *req = &fault->get;
-    uint32_t n, need;
+    struct fault_look look;
 
     for (;;) {
         uvm_lock_acquire(&uobj->lock);
-        n = fault->npages + fault_ahead(fault);
-        need = 0;
-        for (uint32_t i = 0; i < n; i++)
-            need += uvm_entry_tag(uvm_entry_get(uobj, fault->pgno + i)) == UVM_E_SLOT;
-        if (!need || need <= fault->nhand)
+        look = fault_look(fault);
+        if (!look.need || fault->get.room)
             break;
         uvm_lock_release(&uobj->lock);
-        if (!fault_take(fault, need))
+        if ((look.need > fault->nhand && !fault_take(fault, look.need)) ||
+            !fault_room(fault, look.longest)) {
+            if (fault->ahead) /* which does not wait */
+                fault_finish(fault);
             return;
+        }
     }
-    uobj->lastpgno = fault->pgno + n;
-    if (!need) {
+    uobj->lastpgno = fault->pgno + look.n;
+    if (!look.need) {
         uvm_lock_release(&uobj->lock);
         fault_finish(fault);
         return;
     }
-    for (uint32_t i = 0; i < n; i++) {
-        req->pps[i] = NULL;
-        struct uvm_leaf *leaf = uvm_leaf_lookup(uobj, fault->pgno + i);
-        if (!leaf || uvm_entry_tag(leaf->entry[(fault->pgno + i) % UVM_WINDOW_PAGES]) != UVM_E_SLOT)
-            continue;
-        struct vm_page *pg = TAILQ_FIRST(&fault->hand);
-        TAILQ_REMOVE(&fault->hand, pg, pageq);
-        fault->nhand--;
-        uvm_object_addpage(uobj, leaf, fault->pgno + i, pg, __func__);
-        req->pps[i] = pg;
-    }
-    req->uobj = uobj;
-    req->loop = fault->loop;
-    req->pgno = fault->pgno;
-    req->npages = n;
-    req->mapflags = fault->pgaflags & UVM_PGA_USERESERVE ? UVMPAGER_MAPIN_RESERVE : 0;
-    req->rundone = fault_rundone;
-    req->aiodone = fault_aiodone;
-    uobj->pgops->pgo_get(uobj, req, NULL, 0, PGO_ALLPAGES); /* unlocks */
+    fault_addpages(fault, look.n);
+    fault->get.npages = look.n;
+    uobj->pgops->pgo_get(uobj, &fault->get, NULL, 0, PGO_ALLPAGES); /* unlocks */
 }
 
-void uvm_fault_start(struct uvm_fault *fault)
+static void fault_start(struct uvm_fault *fault)
 {
     uvm_lock_assert_none();
     assert(fault->npages > 0 && fault->npages <= UVM_CLUSTER_PAGES + 1);
@@ -176,7 +248,50 @@ void uvm_fault_start(struct uvm_fault *fault)
     fault->nhand = 0;
     fault->start_ns = uvm_now_ns();
     TAILQ_INIT(&fault->hand);
+    fault->get.uobj = fault->uobj;
+    fault->get.loop = fault->loop;
+    fault->get.pgno = fault->pgno;
+    fault->get.mapflags = fault->pgaflags & UVM_PGA_USERESERVE ? UVMPAGER_MAPIN_RESERVE : 0;
+    fault->get.room = NULL;
+    fault->get.rundone = fault_rundone;
+    fault->get.aiodone = fault_aiodone;
     for (unsigned i = 0; i < UVM_GET_RUNS; i++)
         fault->get.run[i].used = false;
     fault_run(fault);
+}
+
+void uvm_fault_start(struct uvm_fault *fault)
+{
+    fault->ahead = false;
+    fault_start(fault);
+}
+
+static void ahead_done(struct uvm_fault *fault, int error)
+{
+    fault->uobj->pgops->pgo_detach(fault->uobj);
+    free(fault);
+}
+
+void uvm_fault_ahead(struct uvm_object *uobj, struct uvm_loop *loop, uint32_t pgno, uint32_t npages)
+{
+    npages = MIN(npages, uvm_stat_get(npages) / AHEAD_SHARE);
+    while (npages) {
+        uint32_t n = MIN(npages, UVM_CLUSTER_PAGES);
+        struct uvm_fault *fault = NULL;
+        if (uvm_stat_get(free) >= n + AHEAD_SPARE)
+            fault = malloc(sizeof(*fault));
+        if (!fault)
+            return;
+        uobj->pgops->pgo_reference(uobj);
+        fault->uobj = uobj;
+        fault->loop = loop;
+        fault->pgno = pgno;
+        fault->npages = n;
+        fault->pgaflags = 0;
+        fault->ahead = true;
+        fault->done = ahead_done;
+        fault_start(fault);
+        pgno += n;
+        npages -= n;
+    }
 }

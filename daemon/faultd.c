@@ -2,12 +2,20 @@
 /*
  * What a stray fault finds, and what it gets:
  *
- *      the window is free, or the page was given back     zeroes that belong to nobody (pmap_stray);
- *                                                         the copy that faulted is thrown away
+ *      the window is free, or the page was given back,    zeroes that belong to nobody (pmap_stray);
+ *      or its object is dying                             the copy that faulted is thrown away
  *      the page is busy                                   waits for that page alone
  *      the page is on swap                                paged in, like any other
  *      the page is there                                  whoever sleeps may try again
  *      a store to a write-protected page                  writable and dirty
+ *      a store to a page that nobody has                  the same zeroes, writable, and an error in
+ *                                                         the log
+ *
+ * The daemon stores only into pages it holds BUSY, which have an owner and do not go away; no stray
+ * fault should be a store, and one where nobody has the page is a mistake of the daemon's own. Nothing
+ * that a client was promised can be in it, so it is better said and gone on from than died of: what
+ * is in memory would go with the daemon. It must not be answered with zeroes that are write-protected:
+ * the store would fault for ever.
  */
 #include "faultd.h"
 
@@ -25,6 +33,7 @@
 static struct {
     struct uvm_loop *loop;
     struct uvm_watch watch;
+    bool store_said; /* a store to nobody's page is in the log */
 } faultd;
 
 /* One fault that could not be resolved at once. */
@@ -70,6 +79,18 @@ static void store_to(struct vm_page *pg)
     (void)uvm_page_letgo(pg, UVM_Q_ACTIVE);
 }
 
+/* A page that nobody has, in a window of object id's, or a free one (0). */
+static void lend_zeroes(const struct pmap_fault *pf, uint64_t id)
+{
+    if (pf->write && !faultd.store_said) {
+        log_error("a store to page %u of the arena, which nobody has, goes nowhere: a bug in uvmd; "
+                  "the next ones are not reported",
+                  pf->apage);
+        faultd.store_said = true;
+    }
+    pmap_stray(pf->apage, id, pf->write);
+}
+
 /* Resolve what can be without waiting. => object locked; false: must wait or page in */
 static bool resolve_locked(struct uvm_object *uobj, uint32_t pgno, const struct pmap_fault *pf,
                            bool failed)
@@ -86,7 +107,7 @@ static bool resolve_locked(struct uvm_object *uobj, uint32_t pgno, const struct 
     else if (uvm_entry_tag(e) == UVM_E_SLOT && !failed)
         return false;
     else /* the copy is void with this; after a failure the reader meets the error itself */
-        pmap_stray(pf->apage, uobj);
+        lend_zeroes(pf, uobj->id);
     return true;
 }
 
@@ -123,7 +144,7 @@ static void resolve(const struct pmap_fault *pf, struct stray *stray)
 
     struct uvm_object *uobj = pmap_window_owner(window, &id, &index) ? uvm_object_lookup(id) : NULL;
     if (!uobj) {
-        pmap_stray(pf->apage, NULL); /* or the owner is just going: its window will be free */
+        lend_zeroes(pf, id); /* free, or of an object that is dying: nobody else can find it */
         free(stray);
         return;
     }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The object table and the waiters. Object ids are found by a small chained hash; objects are few
- * next to pages, and the table is touched only by faults in the arena, revocation and the control
- * socket, never by a client's request.
+ * Objects begin and end, pages join and leave them, and whoever waits for a busy page is woken.
+ *
+ * Waiters hang on the object, not on the page, because a page may go while somebody waits for it:
+ *
+ *      busy page  --WANTED-->  let go, or gone  -->  every waiter whose range has it: look again
  */
 #include "object.h"
 
@@ -10,88 +12,28 @@
 #include <stdlib.h>
 
 #include "objmap.h"
+#include "objtab.h"
 #include "stats.h"
-
-#define OBJTAB_BUCKETS 65536u
-
-static struct {
-    struct uvm_lock lock;
-    struct uvm_object *bucket[OBJTAB_BUCKETS]; /* (T) */
-} objtab;
-
-void uvm_object_module_init(void)
-{
-    uvm_lock_init(&objtab.lock, UVM_LR_OBJTAB);
-}
-
-static struct uvm_object **objtab_slot(uint64_t id)
-{
-    return &objtab.bucket[id % OBJTAB_BUCKETS];
-}
 
 struct uvm_object *uvm_object_new(uint64_t id, const struct uvm_pagerops *pgops)
 {
-    assert(id);
     struct uvm_object *uobj = calloc(1, sizeof(*uobj));
-    if (!uobj)
-        return NULL;
+    if (uobj)
+        uvm_object_init(uobj, id, pgops, false);
+    return uobj;
+}
+
+void uvm_object_init(struct uvm_object *uobj, uint64_t id, const struct uvm_pagerops *pgops,
+                     bool backed)
+{
+    assert(id);
+    uobj->backed = backed;
     uvm_lock_init(&uobj->lock, UVM_LR_OBJECT);
     uobj->pgops = pgops;
     uobj->id = id;
     atomic_init(&uobj->refs, 1);
     TAILQ_INIT(&uobj->waiters);
-    UVM_LOCK_SCOPE(&objtab.lock);
-    struct uvm_object **slot = objtab_slot(id);
-    uobj->hash_next = *slot;
-    *slot = uobj;
-    uvm_stat_inc(objects);
-    return uobj;
-}
-
-/* => table locked; an object in the table has refs > 0, because unref takes the last one under the
- * table's lock */
-static struct uvm_object *objtab_ref(struct uvm_object *uobj)
-{
-    atomic_fetch_add(&uobj->refs, 1);
-    return uobj;
-}
-
-struct uvm_object *uvm_object_lookup(uint64_t id)
-{
-    UVM_LOCK_SCOPE(&objtab.lock);
-    for (struct uvm_object *o = *objtab_slot(id); o; o = o->hash_next)
-        if (o->id == id)
-            return objtab_ref(o);
-    return NULL;
-}
-
-struct uvm_object *uvm_object_next(uint64_t id)
-{
-    struct uvm_object *best = NULL;
-
-    UVM_LOCK_SCOPE(&objtab.lock);
-    /* Ids are handed out in sequence, so the next one is usually a bucket or two away. */
-    for (uint32_t i = 1; i <= OBJTAB_BUCKETS; i++) {
-        for (struct uvm_object *o = *objtab_slot(id + i); o; o = o->hash_next)
-            if (o->id > id && (!best || o->id < best->id))
-                best = o;
-        if (best && best->id <= id + i)
-            break;
-    }
-    return best ? objtab_ref(best) : NULL;
-}
-
-bool uvm_object_unref(struct uvm_object *uobj)
-{
-    UVM_LOCK_SCOPE(&objtab.lock);
-    if (atomic_fetch_sub(&uobj->refs, 1) > 1)
-        return false;
-    struct uvm_object **at = objtab_slot(uobj->id);
-    while (*at != uobj)
-        at = &(*at)->hash_next;
-    *at = uobj->hash_next;
-    uvm_stat_sub(objects, 1);
-    return true;
+    uvm_objtab_insert(uobj);
 }
 
 void uvm_object_free(struct uvm_object *uobj)
@@ -139,7 +81,7 @@ void uvm_object_addpage(struct uvm_object *uobj, struct uvm_leaf *leaf, uint32_t
     uvm_entry e = leaf->entry[pgno % UVM_WINDOW_PAGES];
 
     uvm_lock_assert_held(&uobj->lock);
-    assert(uvm_entry_tag(e) == UVM_E_HOLE || uvm_entry_tag(e) == UVM_E_SLOT);
+    assert(uvm_entry_tag(e) != UVM_E_PAGE && (uobj->backed || uvm_entry_tag(e) != UVM_E_EMPTY));
     if (leaf->window == UVM_NOWINDOW)
         leaf->window = uvm_md->window_alloc(uobj->id, leaf->index, uobj);
     uvm_page_insert(pg, uobj, pgno, leaf->window * UVM_WINDOW_PAGES + pgno % UVM_WINDOW_PAGES,
@@ -156,7 +98,8 @@ void uvm_object_subpage(struct vm_page *pg, enum uvm_entry_tag rest)
 
     uvm_page_remove(pg);
     uvm_entry_set(uobj, leaf, pgno,
-                  slot ? uvm_entry_make(UVM_E_SLOT, slot) : uvm_entry_make(rest, 0));
+                  slot ? uvm_entry_make(UVM_E_SLOT, slot)
+                       : uvm_entry_make(uobj->backed ? UVM_E_EMPTY : rest, 0));
     if (wanted)
         uvm_object_wakeup(uobj, pgno, 1);
 }

@@ -18,6 +18,9 @@
  *
  * Everything but EMPTY holds one reservation (reserve.h).
  *
+ * An object may be backed: it has a store of its own, a file. Then EMPTY means that the bytes are
+ * there, HOLE and SLOT do not occur, and nothing holds a reservation.
+ *
  * Field locks: (!) fixed  (O) the object's lock  (a) atomic  (T) the object table's lock
  */
 #ifndef UVMD_OBJECT_H
@@ -80,6 +83,8 @@ struct uvm_object {
     struct uvm_lock lock;
     const struct uvm_pagerops *pgops;  /* (!) */
     uint64_t id;                       /* (!) never 0, never reused */
+    bool backed;                       /* (!) EMPTY pages are on the object's own backing store */
+    _Atomic uint8_t denied;            /* (a) what clients may not do: see protect.h */
     _Atomic uint32_t refs;             /* (a) the last detach starts the end */
     bool dying;                        /* (O) free it when the last busy page goes (KILLME) */
     void *root;                        /* (O) leaf (height 0) or node */
@@ -87,10 +92,11 @@ struct uvm_object {
     uint64_t nresident;                /* (O) PAGE entries */
     uint64_t nswapped;                 /* (O) SLOT entries */
     uint64_t nreserved;                /* (O) entries that are not EMPTY */
+    uint64_t ndirty;                   /* (O) pages whose bytes are nowhere else (page.c) */
     uint32_t lastpgno;                 /* (O) where the last page-in ended: is it a sequence? */
     TAILQ_HEAD(, uvm_objwait) waiters; /* (O) */
     _Atomic uint64_t faults, pageins, pgswapin, pgswapout; /* (a) */
-    struct uvm_object *hash_next;                          /* (T) */
+    struct uvm_object *left, *right;                       /* (T) objtab.c */
 };
 
 void uvm_object_module_init(void);
@@ -98,11 +104,29 @@ void uvm_object_module_init(void);
 /* uvm_object_new: an empty object with one reference, in the table. => NULL: no memory */
 struct uvm_object *uvm_object_new(uint64_t id, const struct uvm_pagerops *pgops);
 
+/* uvm_object_init: the same in zeroed memory of the caller's, which uvm_object_free frees: for a
+ * pager whose object has more to it and begins with this. */
+void uvm_object_init(struct uvm_object *uobj, uint64_t id, const struct uvm_pagerops *pgops,
+                     bool backed);
+
+/* uvm_entry_paged_out: are the page's bytes on a backing store and nowhere else? */
+static inline bool uvm_entry_paged_out(const struct uvm_object *uobj, uvm_entry e)
+{
+    return uvm_entry_tag(e) == (uobj->backed ? UVM_E_EMPTY : UVM_E_SLOT);
+}
+
+/* uvm_entry_unreserved: must a reservation be had before a client may hold the page? */
+static inline bool uvm_entry_unreserved(const struct uvm_object *uobj, uvm_entry e)
+{
+    return !uobj->backed && uvm_entry_tag(e) == UVM_E_EMPTY;
+}
+
 /* uvm_object_lookup: the object of that id with a reference more, or NULL (none, or dying).
  * => give the reference back with pgo_detach */
 struct uvm_object *uvm_object_lookup(uint64_t id);
 
-/* uvm_object_next: the object with the smallest id above `id`, referenced; NULL: no more. */
+/* uvm_object_next: the object with the smallest id above `id`, referenced; NULL: no more.
+ * => in the time of a look-up, however far apart the ids are */
 struct uvm_object *uvm_object_next(uint64_t id);
 
 /* uvm_object_unref: drop one reference. => true: it was the last, and the object has left the
@@ -139,13 +163,15 @@ uvm_entry uvm_entry_get(struct uvm_object *uobj, uint32_t pgno);
  * uvm_object_addpage: a page in hand becomes the BUSY|FAKE page pgno of the object, with a place in
  * the arena. The entry becomes PAGE; a slot it had goes to the page, which keeps it until filled.
  *
- * => object locked; the entry is HOLE or SLOT: whoever adds a page has reserved it
+ * => object locked; the entry is HOLE or SLOT: whoever adds a page has reserved it (or EMPTY, of an
+ *    object that is backed)
  */
 void uvm_object_addpage(struct uvm_object *uobj, struct uvm_leaf *leaf, uint32_t pgno,
                         struct vm_page *pg, const char *owner);
 
 /* uvm_object_subpage: a busy page whose memory is gone from the arena leaves the object and is in
- * hand; the entry becomes what is left: SLOT with the page's slot, else `rest` (HOLE or EMPTY).
+ * hand; the entry becomes what is left: SLOT with the page's slot, else `rest` (HOLE or EMPTY;
+ * always EMPTY if the object is backed).
  * => object locked; wakes waiters; the slot must hold the page's bytes if it has one */
 void uvm_object_subpage(struct vm_page *pg, enum uvm_entry_tag rest);
 

@@ -264,12 +264,22 @@ static void page_record(const struct vm_page *pg)
                         (pg->flags & PG_CLEAN) ? 0 : UVM_LEDGER_DIRTY);
 }
 
+/* A page has become dirty (n 1), or is so no more (n -1). => object locked */
+static void count_dirty(struct uvm_object *uobj, int n)
+{
+    uobj->ndirty += (uint64_t)(int64_t)n;
+    if (uobj->backed)
+        uvm_stat_add(vndirty, (int64_t)n);
+}
+
 void uvm_page_filled(struct vm_page *pg, bool clean)
 {
     assert((pg->flags & (PG_BUSY | PG_FAKE)) == (PG_BUSY | PG_FAKE));
     pg->flags &= (uint16_t)~PG_FAKE;
     if (clean)
         pg->flags |= PG_CLEAN;
+    else
+        count_dirty(pg->uobject, 1);
     page_record(pg);
     page_assert(pg);
 }
@@ -280,6 +290,8 @@ uint32_t uvm_page_dirty(struct vm_page *pg)
     if (!(pg->flags & PG_CLEAN) && !pg->swslot)
         return 0; /* the ledger has it so already */
     uint32_t slot = pg->swslot;
+    if (pg->flags & PG_CLEAN)
+        count_dirty(pg->uobject, 1);
     pg->flags &= (uint16_t)~PG_CLEAN;
     pg->swslot = 0;
     page_record(pg);
@@ -296,6 +308,8 @@ void uvm_page_assign(struct vm_page *pg, uint32_t slot)
 void uvm_page_cleaned(struct vm_page *pg)
 {
     assert((pg->flags & PG_BUSY) && !(pg->flags & PG_FAKE));
+    if (!(pg->flags & PG_CLEAN))
+        count_dirty(pg->uobject, -1);
     pg->flags |= PG_CLEAN;
     page_record(pg);
 }
@@ -343,6 +357,8 @@ void uvm_page_remove(struct vm_page *pg)
     assert((pg->flags & PG_BUSY) && !pg->pqflags);
     if (pg->wire_count)
         uvm_stat_sub(wired, 1);
+    if (!(pg->flags & (PG_FAKE | PG_CLEAN)))
+        count_dirty(pg->uobject, -1);
     uvm_ledger_page_clear(uvm_page_number(pg));
     pg->uobject = NULL;
     pg->flags = 0;

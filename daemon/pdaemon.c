@@ -1,8 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The pagedaemon's loop: when it runs, what it does with the victims that pdscan.c brings, and what
+ * it does when that fails.
+ *
+ *      kick, the end of a cluster, a tick
+ *        |
+ *        v        short, and a cluster not in flight?
+ *      run <--> gather --> clean ones freed, dirty ones in a cluster of slots --> put
+ *        |                                        \_ no slot, no room: active again
+ *        +-- somebody waits, nothing in flight: a tick before long
+ *
+ * Failures, from the small to the large: a page whose slot is bad becomes active again (pager.c). When
+ * nothing of a few clusters in a row could be written, swap is left alone for a second and then tried
+ * with a few pages. When nothing moves for hundreds of ticks, who waits for pages is told so.
+ */
 #include "pdaemon.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -10,9 +24,8 @@
 #include "loop.h"
 #include "object.h"
 #include "page.h"
-#include "pager/pager.h"
-#include "pmap/pmap.h"
-#include "policy.h"
+#include "pager/vnode.h"
+#include "pdscan.h"
 #include "reserve.h"
 #include "stats.h"
 
@@ -37,9 +50,6 @@
 #define UVMPD_BACKOFF_NS 1000000000ull
 #define UVMPD_PROBE      4 /* pages of the cluster that tries it again */
 
-/* How often an object is tried before its page is skipped: its holders are quick. */
-#define UVMPD_TRIES 8
-
 static struct {
     struct uvm_loop *loop;
     struct uvm_work work;
@@ -52,14 +62,11 @@ static struct {
     uint64_t resume_ns; /* leave swap alone until then */
     bool mapfull;       /* the pager map had no room for the last cluster */
     struct uvm_cluster *clusters;
-    uint32_t busy; /* clusters in flight, a bit each */
-    /* what one scan gathers */
-    struct vm_page *dirty[UVM_CLUSTER_PAGES];
-    struct vm_page *clean[UVM_CLUSTER_PAGES];
-    uint32_t ndirty, nclean;
+    uint32_t busy;                /* clusters in flight, a bit each */
+    struct uvmpd_victims victims; /* of the scan under way */
 } pd;
 
-void uvmpd_tune(void)
+void uvmpd_tune(bool files)
 {
     uint64_t npages = uvm_stat_get(npages);
     /* UVM's twentieth, but never less than a request's worth: requests take pages all at once. */
@@ -69,8 +76,11 @@ void uvmpd_tune(void)
     uvm_stat_set(freemin, freemin);
     uvm_stat_set(freetarg, freetarg);
     /* What paging needs to turn pages over is not promised to anyone: a page-in of a whole cluster
-     * beyond the free target must find room even when all promises have been called in. */
-    uint64_t keep = freetarg + UVM_CLUSTER_PAGES + UVM_WINDOW_PAGES;
+     * beyond the free target must find room even when all promises have been called in, those of
+     * the emergency reserve included. */
+    uint64_t keep = freetarg + UVM_CLUSTER_PAGES + UVM_WINDOW_PAGES + UVM_RESERVE_EMERGENCY;
+    if (files)
+        keep += uvn_dirty_limit();
     uvm_reserve_set_memory(npages > keep ? npages - keep : 0);
 }
 
@@ -93,116 +103,27 @@ static bool swap_full(void)
     return uvm_stat_get(swpginuse) + uvm_stat_get(swpgbad) >= uvm_stat_get(swpages);
 }
 
-/*
- * Take one victim, if it can be had now. => queues and its object locked
- *
- * A clean page goes to clean[], a dirty one to dirty[], both PAGEOUT: to be freed; a dirty page with
- * nowhere to go becomes active again.
- */
-static void take_victim(struct vm_page *pg, bool full)
-{
-    bool clean = (pg->flags & PG_CLEAN) && !uvm_md->is_modified(pg->apage);
-
-    if (!clean && full) {
-        uvm_policy->scan_react(pg);
-        return;
-    }
-    uvm_page_busy_queued(pg, __func__);
-    pg->flags |= PG_PAGEOUT;
-    uvm_stat_inc(paging);
-    if (clean) {
-        pd.clean[pd.nclean++] = pg;
-        return;
-    }
-    uint32_t slot = uvm_page_dirty(pg);
-    if (slot)
-        uvm_swap_free(slot, 1);
-    pd.dirty[pd.ndirty++] = pg;
-}
-
-/*
- * Lock a victim's object, if it is not locked already. => queues locked; false: not to be had
- *
- * Try-lock is all that the lock order allows. Who holds the object may be waiting for the queues,
- * so a second try is worth the while only after letting go of those.
- */
-static bool lock_owner(struct uvm_object *uobj, struct uvm_object **locked)
-{
-    if (uobj == *locked)
-        return true;
-    if (*locked)
-        uvm_lock_release(&(*locked)->lock);
-    *locked = uvm_lock_try(&uobj->lock) ? uobj : NULL;
-    return *locked != NULL;
-}
-
-/* Gather victims until there is a cluster of dirty ones, enough clean ones, or no more. */
+/* Gather as many victims as are short, and as swap seems to be able to take. */
 static void gather(void)
 {
-    bool full = swap_full() || uvm_now_ns() < pd.resume_ns;
-    uint64_t need = shortage();
+    bool nowhere = swap_full() || uvm_now_ns() < pd.resume_ns;
     uint32_t most = pd.failures < UVMPD_FAILURES ? UVM_CLUSTER_PAGES : UVMPD_PROBE;
-    unsigned tries = 0;
-    struct uvm_object *locked = NULL;
-    struct vm_page *pg;
 
-    pd.ndirty = pd.nclean = 0;
-    UVM_LOCK_SCOPE(uvm_page_queue_lock());
-    uvm_policy->balance();
-    uvm_policy->scan_begin();
-    while (pd.ndirty < most && pd.nclean < UVM_CLUSTER_PAGES &&
-           (pd.ndirty > 0 || pd.nclean < need) && (pg = uvm_policy->scan_next())) {
-        if (lock_owner(pg->uobject, &locked)) {
-            take_victim(pg, full);
-            tries = 0;
-        } else if (++tries < UVMPD_TRIES) {
-            uvm_lock_release(uvm_page_queue_lock());
-            sched_yield();
-            uvm_lock_acquire(uvm_page_queue_lock()); /* the scan goes on with whoever is next now */
-        } else {
-            uvm_stat_inc(pdbusy);
-            uvm_policy->scan_skip(pg);
-            tries = 0;
-        }
-    }
-    if (locked)
-        uvm_lock_release(&locked->lock);
-}
-
-static int by_place(const void *a, const void *b)
-{
-    const struct vm_page *x = *(struct vm_page *const *)a, *y = *(struct vm_page *const *)b;
-    if (x->uobject->id != y->uobject->id)
-        return x->uobject->id < y->uobject->id ? -1 : 1;
-    return x->pgno < y->pgno ? -1 : x->pgno > y->pgno;
-}
-
-/* Sort pages by object and index: neighbours in the arena and later on swap come together. An
- * insertion sort on what is mostly sorted; qsort may allocate. */
-static void sort_pages(struct vm_page **pages, uint32_t n)
-{
-    for (uint32_t i = 1; i < n; i++) {
-        struct vm_page *pg = pages[i];
-        uint32_t k = i;
-        while (k > 0 && by_place(&pages[k - 1], &pg) > 0) {
-            pages[k] = pages[k - 1];
-            k--;
-        }
-        pages[k] = pg;
-    }
+    uvmpd_gather(&pd.victims, shortage(), most, nowhere);
 }
 
 static void free_clean(void)
 {
-    sort_pages(pd.clean, pd.nclean);
-    if (pd.nclean)
-        uvm_pager_dropcluster(pd.clean, pd.nclean, NULL, PGO_PDFREECLUST);
+    struct uvmpd_victims *v = &pd.victims;
+    if (v->nclean)
+        uvm_pager_dropcluster(v->clean, v->nclean, NULL, PGO_PDFREECLUST);
 }
 
 static void uvmpd_done(struct uvm_cluster *cl, uint32_t nok)
 {
     pd.busy &= ~(1u << (cl - pd.clusters));
-    pd.failures = nok ? 0 : pd.failures + 1;
+    if (!cl->uobj) /* a file that cannot be written says nothing about swap */
+        pd.failures = nok ? 0 : pd.failures + 1;
     if (pd.failures >= UVMPD_FAILURES)
         pd.resume_ns = uvm_now_ns() + UVMPD_BACKOFF_NS;
     uvmpd_post();
@@ -250,7 +171,7 @@ static void assign_slots(struct uvm_cluster *cl)
 static uint32_t write_cluster(uint32_t at)
 {
     struct uvm_cluster *cl = free_cluster();
-    uint32_t n = pd.ndirty - at;
+    uint32_t n = pd.victims.ndirty - at;
 
     if (!cl)
         return 0;
@@ -263,7 +184,7 @@ static uint32_t write_cluster(uint32_t at)
     cl->loop = pd.loop;
     cl->done = uvmpd_done;
     for (uint32_t i = 0; i < n; i++)
-        cl->pps[i] = pd.dirty[at + i];
+        cl->pps[i] = pd.victims.dirty[at + i];
     protect(cl->pps, n);
     assign_slots(cl);
     if (uvm_pager_put(cl) != VM_PAGER_PEND) {
@@ -279,13 +200,43 @@ static uint32_t write_cluster(uint32_t at)
 
 static void write_dirty(void)
 {
+    struct uvmpd_victims *v = &pd.victims;
     uint32_t at = 0, n;
 
-    sort_pages(pd.dirty, pd.ndirty);
-    while (at < pd.ndirty && (n = write_cluster(at)) > 0)
+    while (at < v->ndirty && (n = write_cluster(at)) > 0)
         at += n;
-    if (at < pd.ndirty) /* no slot or no cluster left: active again, as they were */
-        uvm_pager_dropcluster(pd.dirty + at, pd.ndirty - at, NULL, 0);
+    if (at < v->ndirty) /* no slot or no cluster left: active again, as they were */
+        uvm_pager_dropcluster(v->dirty + at, v->ndirty - at, NULL, 0);
+}
+
+/* Write the dirty page of a file that the scan ended at, with what is dirty on both sides of it. */
+static void write_around(struct vm_page *centre)
+{
+    struct uvm_cluster *cl = free_cluster();
+    struct uvm_object *uobj = centre->uobject;
+    uint32_t lo, hi;
+
+    if (!cl) {
+        uvm_pager_dropcluster(&centre, 1, NULL, 0);
+        return;
+    }
+    uvm_lock_acquire(&uobj->lock);
+    protect(&centre, 1);
+    uobj->pgops->pgo_cluster(uobj, centre->pgno, &lo, &hi);
+    cl->npages = uobj->pgops->pgo_mk_pcluster(uobj, cl->pps, UVM_CLUSTER_PAGES, centre, 0, lo, hi);
+    uvm_lock_release(&uobj->lock);
+    cl->uobj = uobj;
+    cl->flags = PGO_PDFREECLUST;
+    cl->loop = pd.loop;
+    cl->done = uvmpd_done;
+    uint32_t n = cl->npages;
+    if (uvm_pager_put(cl) != VM_PAGER_PEND) {
+        uvm_pager_dropcluster(cl->pps, n, NULL, 0);
+        pd.mapfull = true;
+        return;
+    }
+    pd.busy |= 1u << (cl - pd.clusters);
+    uvm_stat_add(pdpending, n);
 }
 
 static void tick(void *arg)
@@ -335,7 +286,9 @@ static void uvmpd_run(struct uvm_work *work)
         pd.mapfull = false;
         free_clean();
         write_dirty();
-        progress = pd.nclean + pd.ndirty > 0 && !pd.mapfull;
+        if (pd.victims.centre)
+            write_around(pd.victims.centre);
+        progress = (pd.victims.nclean + pd.victims.ndirty > 0 || pd.victims.centre) && !pd.mapfull;
     }
     /* The end of a cluster in flight wakes us; when there is none, the timer has to. */
     bool waiting = shortage() && uvm_page_wanted();

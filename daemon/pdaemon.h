@@ -17,14 +17,18 @@
 #ifndef UVMD_PDAEMON_H
 #define UVMD_PDAEMON_H
 
+#include <stdbool.h>
+
 #include "error.h"
 
 /*
  * uvmpd_tune: set freemin, freetarg and how much memory may be promised, from the number of pages.
  *
+ * => files: pages of files may be dirty (uvn_dirty_max), and stay so when a file cannot be written:
+ *    their memory is not promised to anonymous objects
  * => after uvm_page_init and uvm_reserve_init
  */
-void uvmpd_tune(void);
+void uvmpd_tune(bool files);
 
 /* uvmpd_start: => 0, or -errno with err filled in */
 int uvmpd_start(struct uvm_error *err);

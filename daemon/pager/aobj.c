@@ -16,6 +16,7 @@
 #include "../policy.h"
 #include "../reserve.h"
 #include "../stats.h"
+#include "getrun.h"
 #include "pager.h"
 
 struct uvm_object *uao_create(uint64_t id)
@@ -217,18 +218,9 @@ static int uao_get_locked(struct uvm_object *uobj, struct uvm_getreq *req, uint3
     return req->pps[centre] ? VM_PAGER_OK : VM_PAGER_UNLOCK;
 }
 
-static void get_advance(struct uvm_getreq *req);
-
 static void get_run_done(struct uvm_swapio *sio)
 {
-    struct uvm_getrun *run = sio->arg;
-    struct uvm_getreq *req = run->req;
-
-    req->rundone(req, run->first, run->npages, run->kva, sio->page_error);
-    uvm_pagermapout(run->kva, run->npages);
-    run->used = false;
-    req->inflight--;
-    get_advance(req);
+    uvm_getrun_done(sio->arg, sio->page_error);
 }
 
 static void get_run_start(struct uvm_getrun *run)
@@ -246,13 +238,6 @@ static void get_run_start(struct uvm_getrun *run)
     uvm_swap_get(&run->sio, req->loop);
 }
 
-static void get_run_mapped(struct uvm_work *work)
-{
-    struct uvm_getrun *run = UVM_CONTAINER_OF(work, struct uvm_getrun, wait.work);
-    run->kva = run->wait.kva;
-    get_run_start(run);
-}
-
 /* How many pages from i on have slots in a row? */
 static uint32_t get_run_length(const struct uvm_getreq *req, uint32_t i)
 {
@@ -263,32 +248,10 @@ static uint32_t get_run_length(const struct uvm_getreq *req, uint32_t i)
     return n;
 }
 
-/* Start runs until the request has enough in flight; end it when there are none left. */
-static void get_advance(struct uvm_getreq *req)
-{
-    while (req->inflight < UVM_GET_RUNS) {
-        while (req->next < req->npages && !req->pps[req->next])
-            req->next++;
-        if (req->next == req->npages)
-            break;
-        struct uvm_getrun *run = req->run;
-        while (run->used)
-            run++;
-        run->used = true;
-        run->req = req;
-        run->first = req->next;
-        run->npages = get_run_length(req, req->next);
-        run->wait.work.fn = get_run_mapped;
-        run->wait.loop = req->loop;
-        req->next += run->npages;
-        req->inflight++;
-        run->kva = uvm_pagermapin(run->npages, UVMPAGER_MAPIN_WAITOK | req->mapflags, &run->wait);
-        if (run->kva)
-            get_run_start(run);
-    }
-    if (!req->inflight)
-        req->aiodone(req);
-}
+static const struct uvm_getrun_ops get_run_ops = {
+    .length = get_run_length,
+    .start = get_run_start,
+};
 
 static int uao_get(struct uvm_object *uobj, struct uvm_getreq *req, uint32_t *npages,
                    uint32_t centre, int flags)
@@ -297,9 +260,7 @@ static int uao_get(struct uvm_object *uobj, struct uvm_getreq *req, uint32_t *np
     if (flags & PGO_LOCKED)
         return uao_get_locked(uobj, req, npages, centre);
     uvm_lock_release(&uobj->lock);
-    req->next = 0;
-    req->inflight = 0;
-    get_advance(req);
+    uvm_getrun_begin(req, &get_run_ops);
     return VM_PAGER_PEND;
 }
 

@@ -170,6 +170,20 @@ int pmap_zero(uint32_t apage, uint32_t n, int prot)
     return pmap_fill(apage, n, NULL, prot);
 }
 
+void pmap_lend(uint32_t apage, bool write)
+{
+    pmap_assert_range(apage, 1);
+    if (write)
+        modified_change(apage, 1, true);
+    int rc = pmap.impl->fill_hole(apage, write ? UVM_PROT_RW : UVM_PROT_READ);
+    if (rc == -EEXIST && write)
+        pmap.impl->protect(apage, 1, UVM_PROT_RW);
+    else if (rc)
+        pmap.impl->wake(apage, 1); /* it is there, or no memory: whoever sleeps tries again */
+    if (rc && rc != -EEXIST && write)
+        modified_change(apage, 1, false);
+}
+
 void pmap_page_protect(uint32_t apage, uint32_t n, int prot)
 {
     if (prot == UVM_PROT_NONE) {

@@ -93,13 +93,16 @@ void pmap_wake(uint32_t apage, uint32_t n);
 /*
  * pmap_stray: answer a fault on a page that nobody has, with zeroes that nobody keeps.
  *
- * => owner: NULL, the window was free; or its owner, who is locked and has no such page. If the window
- *    is somebody else's by now, whoever sleeps is only woken, and faults again
+ * => id: whose window it is, as pmap_window_owner said: 0, nobody's; an object that is locked and
+ *    has no such page; or one that is dying, which nobody can find any more. If the window is
+ *    somebody else's by now, whoever sleeps is only woken, and faults again
+ * => write: the access was a store: the zeroes are writable, and the store goes where they go
+ * => a page that is there stays (of a dying object, or another stray fault's zeroes)
  * => the zeroes go when the window changes hands, or when the page is entered
  * => the window's generation goes up first, so that whoever copies the zeroes throws the copy away
  * => locks: arena, taken inside
  */
-void pmap_stray(uint32_t apage, const void *owner);
+void pmap_stray(uint32_t apage, uint64_t id, bool write);
 
 /*
  * pmap_next_fault: read pending faults.
@@ -121,7 +124,8 @@ uint32_t pmap_window_alloc(uint64_t id, uint32_t index, void *owner);
 void pmap_window_free(uint32_t window);
 uint32_t pmap_window_gen(uint32_t window);
 
-/* pmap_window_owner: the owner pointer given at alloc and which of its windows this is; NULL: free.
+/* pmap_window_owner: the owner pointer given at alloc and which of its windows this is; NULL and id
+ * 0: free.
  * => a hint: it may change as soon as it is returned; the caller must re-check under the owner's
  * lock */
 void *pmap_window_owner(uint32_t window, uint64_t *ret_id, uint32_t *ret_index);

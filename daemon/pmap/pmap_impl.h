@@ -38,6 +38,10 @@ struct pmap_impl {
      * => 0, or -errno, then every page of the range is a hole */
     int (*fill)(uint32_t apage, uint32_t n, const void *src, int prot);
 
+    /* One page of zeroes where there is a hole; wakes.
+     * => 0; -EEXIST: there is a page, which stays as it is; else -errno, and there is a hole */
+    int (*fill_hole)(uint32_t apage, int prot);
+
     /* => prot READ or RW; RW wakes
      * => cannot fail: aborts, because a page that stays writable loses stores */
     void (*protect)(uint32_t apage, uint32_t n, int prot);
@@ -75,6 +79,10 @@ void pmap_sparse_free(void *p, uint64_t bytes);
 /* windows.c: => 0, or -errno with err filled in */
 int pmap_windows_init(uint32_t nwindows, struct uvm_error *err);
 void pmap_windows_fini(void);
+
+/* pmap_lend: zeroes where there is a hole, writable for a store, as a page that is there is made too;
+ * wakes. => nobody fills or removes the page meanwhile but the owner of a dying object's page */
+void pmap_lend(uint32_t apage, bool write);
 
 /* pmap_windows_release: the book-keeping of pmap_window_free. => locks: arena, taken inside */
 void pmap_windows_release(uint32_t window);

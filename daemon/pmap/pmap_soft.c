@@ -78,6 +78,11 @@ static int soft_fill(uint32_t apage, uint32_t n, const void *src, int prot)
     return 0;
 }
 
+static int soft_fill_hole(uint32_t apage, int prot)
+{
+    return soft.state[apage] == PMAP_SOFT_ABSENT ? soft_fill(apage, 1, NULL, prot) : -EEXIST;
+}
+
 static void soft_protect(uint32_t apage, uint32_t n, int prot)
 {
     for (uint32_t i = 0; i < n; i++) {
@@ -147,6 +152,7 @@ const struct pmap_impl pmap_impl_soft = {
     .fini = soft_fini,
     .features = soft_features,
     .fill = soft_fill,
+    .fill_hole = soft_fill_hole,
     .protect = soft_protect,
     .remove = soft_remove,
     .wake = soft_wake,

@@ -177,6 +177,17 @@ static int uffd_fill(uint32_t apage, uint32_t n, const void *src, int prot)
     return 0;
 }
 
+static int uffd_fill_hole(uint32_t apage, int prot)
+{
+    int64_t got;
+    int tries = 0;
+
+    do {
+        got = uffd_fill_some(apage, 1, NULL, prot);
+    } while (got < 0 && got != -ENOMEM && uffd_again((int)-got, tries++));
+    return got < 0 ? (int)got : 0;
+}
+
 static bool uffd_decode(const struct uffd_msg *msg, struct pmap_fault *fault)
 {
     if (msg->event != UFFD_EVENT_PAGEFAULT)
@@ -218,6 +229,7 @@ const struct pmap_impl pmap_impl_uffd = {
     .fini = uffd_fini,
     .features = uffd_features,
     .fill = uffd_fill,
+    .fill_hole = uffd_fill_hole,
     .protect = uffd_protect,
     .remove = uffd_remove,
     .wake = uffd_wake,

@@ -27,7 +27,7 @@
 
 struct window {
     void *owner;          /* lock; NULL: free */
-    uint64_t id;          /* lock */
+    uint64_t id;          /* lock; 0: free */
     uint32_t index;       /* lock */
     _Atomic uint32_t gen; /* written under lock, read by anybody */
     bool stray;           /* lock; pages of it may hold a stray fault's zeroes */
@@ -77,21 +77,20 @@ static void sweep(uint32_t window, struct window *w)
     w->stray = false;
 }
 
-void pmap_stray(uint32_t apage, const void *owner)
+void pmap_stray(uint32_t apage, uint64_t id, bool write)
 {
     uint32_t window = apage / UVM_WINDOW_PAGES;
     struct window *w = &windows.table[window];
 
     UVM_LOCK_SCOPE(&windows.lock);
-    if (w->owner != owner) {
+    if (w->id != id) {
         pmap_wake(apage, 1);
         return;
     }
     uint32_t gen = 1 + atomic_fetch_add_explicit(&w->gen, 1, memory_order_release);
     uvm_ledger_window_set(window, w->id, w->index, gen);
     w->stray = true;
-    if (pmap_zero(apage, 1, UVM_PROT_READ))
-        pmap_wake(apage, 1); /* no memory: whoever sleeps tries again */
+    pmap_lend(apage, write);
 }
 
 uint32_t pmap_window_alloc(uint64_t id, uint32_t index, void *owner)

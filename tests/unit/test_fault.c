@@ -287,25 +287,180 @@ START_TEST(test_fault_uses_reserve)
 }
 END_TEST
 
-/* The pager map is full: the page-in waits its turn. */
-START_TEST(test_get_waits_for_map)
-{
-    void *kva[UVM_PAGERMAP_PAGES];
-    unsigned n = 0;
+/* Take all of the pager map that ordinary transfers may have. */
+static void *map_kva[UVM_PAGERMAP_PAGES];
+static unsigned map_runs;
 
+static void fill_map(void)
+{
+    map_runs = 0;
+    while ((map_kva[map_runs] = uvm_pagermapin(1, 0, NULL)))
+        map_runs++;
+}
+
+/* Give n pages of it back, and see what that sets going. */
+static void give_map(unsigned n)
+{
+    for (; n-- > 0; core_run())
+        uvm_pagermapout(map_kva[--map_runs], 1);
+}
+
+/* The pager map is full: the fault waits its turn, and keeps nobody from the pages. */
+START_TEST(test_fault_waits_for_map)
+{
     core_fill(uobj, 0, 8, 1);
     core_pageout(uobj, 0, 8);
-    while ((kva[n] = uvm_pagermapin(UVM_CLUSTER_PAGES, 0, NULL)))
-        n++;
+    fill_map();
     start_fault(0, 8, 0);
     core_run();
+    give_map(7); /* not all of the run */
     ck_assert_uint_eq(fs.ndone, 0);
-    uvm_pagermapout(kva[--n], UVM_CLUSTER_PAGES);
+    for (uint32_t i = 0; i < 8; i++)
+        ck_assert_uint_eq(core_tag(uobj, i), UVM_E_SLOT);
+    give_map(1);
+    ck_assert_uint_eq(fs.ndone, 1);
+    ck_assert_int_eq(fs.error, 0);
+    ck_assert_uint_eq(uvm_stat_get(pageins), 1);
+    ck_assert_uint_eq(uobj->nresident, 8);
+    core_verify(uobj, 0, 8, 1);
+    give_map(map_runs);
+}
+END_TEST
+
+/* Room for one run, and never for a second: one follows in the other's footsteps. */
+START_TEST(test_fault_with_little_map)
+{
+    const uint32_t n = 3 * UVM_GET_RUNS;
+
+    core_fill(uobj, 0, n, 1);
+    for (uint32_t i = n; i-- > 0;)
+        core_pageout(uobj, i, 1);
+    fill_map();
+    give_map(1);
+    start_fault(0, n, 0);
     core_run();
     ck_assert_uint_eq(fs.ndone, 1);
+    ck_assert_int_eq(fs.error, 0);
+    ck_assert_uint_eq(uvm_stat_get(pageins), n);
+    ck_assert_uint_eq(uobj->nresident, n);
+    core_verify(uobj, 0, n, 1);
+    give_map(map_runs);
+}
+END_TEST
+
+/* Two faults, of many runs each, and room for one run: each has its turn, in order. */
+START_TEST(test_faults_share_little_map)
+{
+    struct core_req first, second;
+    static char buf[2][uvm_ptoa(8)];
+
+    core_fill(uobj, 0, 16, 1);
+    for (uint32_t i = 16; i-- > 0;)
+        core_pageout(uobj, i, 1);
+    fill_map();
+    core_start_read(&first, uobj, 0, buf[0], uvm_ptoa(8), 0);
+    core_start_read(&second, uobj, uvm_ptoa(8), buf[1], uvm_ptoa(8), 0);
+    core_run();
+    ck_assert_uint_eq(uobj->nresident, 0);
+    give_map(1);
+    ck_assert_uint_eq(first.ndone, 1);
+    ck_assert_uint_eq(second.ndone, 1);
+    ck_assert_uint_eq(uvm_stat_get(pageins), 16);
+    for (uint32_t i = 0; i < 16; i++)
+        ck_assert(core_is_pattern(buf[i / 8] + uvm_ptoa(i % 8), uobj->id, i, 1));
+    give_map(map_runs);
+}
+END_TEST
+
+/* While the fault waited for room for its longest run, that was cut short by a truncation. */
+START_TEST(test_map_wait_run_shorter)
+{
+    core_fill(uobj, 0, 8, 1);
+    core_pageout(uobj, 0, 8);
+    fill_map();
+    start_fault(0, 8, 0);
+    core_run();
+    core_flush(uobj, 5, 8, PGO_FREE);
+    give_map(8);
+    ck_assert_uint_eq(fs.ndone, 1);
+    ck_assert_int_eq(fs.error, 0);
+    ck_assert_uint_eq(uobj->nresident, 5);
+    give_map(map_runs);
+    core_verify(uobj, 0, 5, 1);
+}
+END_TEST
+
+/* Or it grew, and does not fit any more: it is read in pieces. */
+START_TEST(test_map_wait_run_longer)
+{
+    core_fill(uobj, 0, 8, 1);
+    core_pageout(uobj, 7, 1);
+    core_pageout(uobj, 6, 1);
+    core_pageout(uobj, 0, 3);
+    fill_map();
+    start_fault(0, 8, 0); /* five pages, and three in a row */
+    core_run();
+    core_flush(uobj, 6, 8, PGO_FREE);
+    core_pageout(uobj, 3, 2);
+    ck_assert_uint_eq(core_slot(uobj, 3), core_slot(uobj, 2) + 1);
+    give_map(3);
+    ck_assert_uint_eq(fs.ndone, 1);
+    ck_assert_int_eq(fs.error, 0);
+    ck_assert_uint_eq(uvm_stat_get(pageins), 2);
+    ck_assert_uint_eq(uvm_stat_get(pgswapin), 5);
+    give_map(map_runs);
+    core_verify(uobj, 0, 6, 1);
+}
+END_TEST
+
+/* More is on swap than there were pages taken for: the fault takes those, and its caller looks
+ * again. */
+START_TEST(test_map_wait_needs_more)
+{
+    core_fill(uobj, 0, 8, 1);
+    core_pageout(uobj, 0, 2);
+    fill_map();
+    start_fault(0, 8, 0);
+    core_run();
+    core_pageout(uobj, 2, 6);
+    give_map(2);
+    ck_assert_uint_eq(fs.ndone, 1);
+    ck_assert_int_eq(fs.error, 0);
+    ck_assert_uint_eq(uobj->nresident, 2);
+    give_map(map_runs);
     core_verify(uobj, 0, 8, 1);
-    while (n-- > 0)
-        uvm_pagermapout(kva[n], UVM_CLUSTER_PAGES);
+}
+END_TEST
+
+/* When the room comes there is nothing left to do. */
+START_TEST(test_map_wait_in_vain)
+{
+    core_fill(uobj, 0, 4, 1);
+    core_pageout(uobj, 0, 4);
+    fill_map();
+    start_fault(0, 4, 0);
+    core_run();
+    core_flush(uobj, 0, 4, PGO_FREE);
+    give_map(4);
+    ck_assert_uint_eq(fs.ndone, 1);
+    ck_assert_int_eq(fs.error, 0);
+    ck_assert_uint_eq(uvm_stat_get(free), NPAGES);
+    ck_assert_uint_eq(uvm_stat_get(pageins), 0);
+    give_map(map_runs);
+}
+END_TEST
+
+/* The fault thread has its own part of the map, and its one page is no matter who else waits. */
+START_TEST(test_fault_uses_map_reserve)
+{
+    core_fill(uobj, 0, 4, 1);
+    core_pageout(uobj, 0, 4);
+    fill_map();
+    start_fault(0, 1, UVM_PGA_USERESERVE);
+    core_run();
+    ck_assert_uint_eq(fs.ndone, 1);
+    ck_assert_uint_eq(uobj->nresident, 1);
+    give_map(map_runs);
 }
 END_TEST
 
@@ -367,7 +522,14 @@ static Suite *fault_suite(void)
     tcase_add_test(tc, test_fault_waits_for_pages);
     tcase_add_test(tc, test_fault_waits_in_vain);
     tcase_add_test(tc, test_fault_uses_reserve);
-    tcase_add_test(tc, test_get_waits_for_map);
+    tcase_add_test(tc, test_fault_waits_for_map);
+    tcase_add_test(tc, test_fault_with_little_map);
+    tcase_add_test(tc, test_faults_share_little_map);
+    tcase_add_test(tc, test_map_wait_run_shorter);
+    tcase_add_test(tc, test_map_wait_run_longer);
+    tcase_add_test(tc, test_map_wait_needs_more);
+    tcase_add_test(tc, test_map_wait_in_vain);
+    tcase_add_test(tc, test_fault_uses_map_reserve);
     tcase_add_test(tc, test_truncate_in_flight);
     tcase_add_test(tc, test_truncate_and_error);
     suite_add_tcase(s, tc);

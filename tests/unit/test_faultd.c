@@ -147,6 +147,37 @@ START_TEST(test_load_busy_released)
 }
 END_TEST
 
+/* An object dies while a page of it is being written: nobody finds it any more, but the window is
+ * its own until the write ends. Who touches another page of that does not wait for it. */
+START_TEST(test_load_dying)
+{
+    struct toucher t;
+    struct uvm_object *third = uao_create(1003);
+    uint32_t apage = install(third, 0, 1, 1), window = apage / UVM_WINDOW_PAGES, index;
+    struct vm_page *pg = claim(third, 0);
+    uint64_t missing = uvm_stat_get(flt_uffd_missing), id;
+
+    third->pgops->pgo_detach(third);
+    ck_assert_ptr_eq(pmap_window_owner(window, &id, &index), third);
+    ck_assert_ptr_null(uvm_object_lookup(id));
+    uint32_t gen = pmap_window_gen(window);
+    touch(&t, TOUCH_LOAD, apage + 3);
+    ck_assert(is_zero((uint8_t *)t.page));
+    ck_assert_uint_ne(pmap_window_gen(window), gen);
+    ck_assert_uint_eq(uvm_stat_get(flt_uffd_missing), missing + 1);
+    pmap_stray(apage, id, false); /* an old fault, read late, on the page that is there by now */
+    ck_assert(is_pattern(pmap_kva(apage), third, 0, 1)); /* P5: it stays as it is */
+    uvm_pager_dropcluster(&pg, 1, NULL, PGO_PDFREECLUST);
+    ck_assert_ptr_null(pmap_window_owner(window, &id, &index));
+
+    /* Whoever has the window next finds nothing of all that. */
+    ck_assert_uint_eq(install(uobj, 0, 1, 2), apage);
+    touch(&t, TOUCH_LOAD, apage + 3);
+    ck_assert_uint_eq(uvm_stat_get(flt_uffd_missing), missing + 2);
+    check_page(uobj, 0, 2);
+}
+END_TEST
+
 #define CROWD 24 /* more than the fault thread reads at once */
 
 START_TEST(test_load_crowd)
@@ -217,6 +248,43 @@ START_TEST(test_store_pageout)
 }
 END_TEST
 
+/* A store where nobody has the page ends, and is seen by nobody. _i: the window is free, its owner has
+ * no such page, the owner is dying; for each: there is nothing, or a load's zeroes */
+START_TEST(test_store_nobody)
+{
+    struct toucher t;
+    struct uvm_object *third = uao_create(1003);
+    uint32_t apage = install(third, 0, 1, 1) + 3, index;
+    uint64_t id;
+    struct vm_page *pg = NULL;
+
+    if (_i / 2 == 0)
+        free_pages(third, 0, 1);
+    if (_i / 2 == 2) {
+        pg = claim(third, 0);
+        third->pgops->pgo_detach(third);
+    }
+    if (_i % 2)
+        touch(&t, TOUCH_LOAD, apage);
+    t.page[0] = STORED;
+    touch(&t, TOUCH_STORE, apage);
+    if (pg)
+        uvm_pager_dropcluster(&pg, 1, NULL, PGO_PDFREECLUST);
+    else
+        third->pgops->pgo_detach(third);
+    /* The fault thread may have a reference still: it wakes the toucher first. */
+    WAIT_FOR(!pmap_window_owner(apage / UVM_WINDOW_PAGES, &id, &index));
+
+    ck_assert_uint_eq(install(uobj, 0, 1, 2), apage - 3);
+    ck_assert(!pmap_is_modified(apage));
+    touch(&t, TOUCH_LOAD, apage);
+    ck_assert(is_zero((uint8_t *)t.page));
+    ck_assert_int_eq(read_pages(uobj, 3, 1, t.page), 0);
+    ck_assert(is_zero((uint8_t *)t.page));
+    check_page(uobj, 0, 2);
+}
+END_TEST
+
 /* ---- shortages ---- */
 
 /* All the memory that requests may have is taken: the fault thread has its own (P9). */
@@ -250,6 +318,74 @@ START_TEST(test_no_pager_map)
     ck_assert(is_pattern(t.page, uobj, 3, 1));
     while (nruns--)
         uvm_pagermapout(runs[nruns], 1);
+}
+END_TEST
+
+static struct parked_read {
+    struct uvm_work work, behind;
+    struct uvm_rw rw;
+    int error;
+    char page[UVM_PAGE_SIZE];
+    sem_t parked, ended;
+} parked_read;
+
+static void parked_read_start(struct uvm_work *work)
+{
+    uvm_read(&UVM_CONTAINER_OF(work, struct parked_read, work)->rw);
+}
+
+static void parked_read_behind(struct uvm_work *work)
+{
+    sem_post(&UVM_CONTAINER_OF(work, struct parked_read, behind)->parked);
+}
+
+static void parked_read_done(struct uvm_rw *rw, int error)
+{
+    struct parked_read *rd = rw->arg;
+    rd->error = error;
+    sem_post(&rd->ended);
+}
+
+/* Start reading a page on the loop. => the loop has done what it can, and does something else */
+static void read_and_park(struct parked_read *rd, uint32_t pgno)
+{
+    memset(rd, 0, sizeof(*rd));
+    rd->work.fn = parked_read_start;
+    rd->behind.fn = parked_read_behind;
+    rd->rw.uobj = uobj;
+    rd->rw.loop = loop;
+    rd->rw.off = uvm_ptoa(pgno);
+    rd->rw.len = UVM_PAGE_SIZE;
+    rd->rw.dst = rd->page;
+    rd->rw.done = parked_read_done;
+    rd->rw.arg = rd;
+    sem_init(&rd->parked, 0, 0);
+    sem_init(&rd->ended, 0, 0);
+    uvm_loop_post(loop, &rd->work);
+    uvm_loop_post(loop, &rd->behind);
+    sem_take(&rd->parked);
+}
+
+/* The same, and a request waits for room to read the page in: the page must not wait with it, BUSY,
+ * or the toucher would sleep until the room comes that only its own end can bring. */
+START_TEST(test_no_pager_map_and_request)
+{
+    static void *runs[UVM_PAGERMAP_PAGES];
+    struct toucher t;
+    uint32_t apage = swapped_page(), nruns = 0;
+
+    while ((runs[nruns] = uvm_pagermapin(1, 0, NULL)))
+        nruns++;
+    read_and_park(&parked_read, 3);
+    touch(&t, TOUCH_LOAD, apage);
+    ck_assert(is_pattern(t.page, uobj, 3, 1));
+    ck_assert_int_ne(sem_trywait(&parked_read.ended), 0);
+    while (nruns--)
+        uvm_pagermapout(runs[nruns], 1);
+    sem_take(&parked_read.ended);
+    ck_assert_int_eq(parked_read.error, 0);
+    ck_assert(is_pattern(parked_read.page, uobj, 3, 1));
+    ck_assert_uint_eq(uvm_stat_get(pageins), 1); /* the toucher's was enough */
 }
 END_TEST
 
@@ -327,8 +463,8 @@ static void read_again(void)
     MUST(read_pages(uobj, 3, 1, page) == 0);
 }
 
-/* A page-in for a toucher fails, and before it is told so: _i: the window gets another owner, or the
- * same page comes in after all. */
+/* A page-in for a toucher fails, and before it is told so: _i: the window gets another owner, or
+ * the same page comes in after all. */
 START_TEST(test_read_error_and_change)
 {
     struct toucher t;
@@ -520,15 +656,18 @@ static Suite *faultd_suite(void)
     tcase_add_loop_test(tc, test_load_hole, 0, 2);
     tcase_add_test(tc, test_load_busy);
     tcase_add_test(tc, test_load_busy_released);
+    tcase_add_test(tc, test_load_dying);
     tcase_add_test(tc, test_load_crowd);
 
     tc = new_case(s, "store");
     tcase_add_test(tc, test_store_clean);
     tcase_add_loop_test(tc, test_store_pageout, 0, 2);
+    tcase_add_loop_test(tc, test_store_nobody, 0, 6);
 
     tc = new_case(s, "shortage");
     tcase_add_test(tc, test_no_memory);
     tcase_add_test(tc, test_no_pager_map);
+    tcase_add_test(tc, test_no_pager_map_and_request);
 
     tc = new_case(s, "middle");
     tcase_add_test(tc, test_read_error);

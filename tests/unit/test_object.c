@@ -4,6 +4,10 @@
  * the entries, what the client cache holds, and who is woken when a busy page is let go.
  */
 #include "core.h"
+
+#include <stdlib.h>
+#include <time.h>
+
 #include "daemon/ledger.h"
 
 #define NPAGES   128u
@@ -441,6 +445,88 @@ START_TEST(test_table_next)
 }
 END_TEST
 
+static int by_id(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* A walk of the whole table meets these ids, and no other. */
+static void check_table(const uint64_t *ids, unsigned n)
+{
+    uint64_t at = 0;
+
+    for (unsigned i = 0; i < n; i++) {
+        struct uvm_object *o = uvm_object_next(at);
+        ck_assert_ptr_nonnull(o);
+        ck_assert_uint_eq(o->id, ids[i]);
+        at = o->id;
+        core_gone(o);
+    }
+    ck_assert_ptr_null(uvm_object_next(at));
+    ck_assert_uint_eq(uvm_stat_get(objects), n);
+}
+
+/* Objects come and go in any order; the table is in the order of the ids all the time. */
+START_TEST(test_table_random)
+{
+    enum { OBJECTS = 200, ROUNDS = 20 };
+    static struct uvm_object *o[OBJECTS];
+    uint64_t x = 88172645463325252ull, ids[OBJECTS];
+
+    core_gone(uobj);
+    memset(o, 0, sizeof(o));
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        unsigned n = 0;
+        for (unsigned step = 0; step < OBJECTS / 2; step++) {
+            x = x * 6364136223846793005ull + 1442695040888963407ull;
+            unsigned i = (unsigned)(x >> 33) % OBJECTS;
+            if (o[i])
+                core_gone(o[i]);
+            o[i] = o[i] ? NULL : uao_create(1 + (uint64_t)i * (round % 2 ? 1 : 65536 * 5));
+        }
+        for (unsigned i = 0; i < OBJECTS; i++) {
+            if (!o[i])
+                continue;
+            ids[n++] = o[i]->id;
+            ck_assert_ptr_eq(uvm_object_lookup(o[i]->id), o[i]);
+            core_gone(o[i]);
+            ck_assert_uint_eq(o[i]->refs, 1);
+        }
+        qsort(ids, n, sizeof(ids[0]), by_id);
+        check_table(ids, n);
+        for (unsigned i = 0; i < OBJECTS && round % 2; i++) {
+            if (o[i])
+                core_gone(o[i]);
+            o[i] = NULL;
+        }
+    }
+    uobj = core_object();
+}
+END_TEST
+
+/* Ids far apart, as those few inodes have that are left of many: a round of the table still takes a
+ * moment. */
+START_TEST(test_table_sparse)
+{
+    enum { OBJECTS = 20000 };
+    static uint64_t ids[OBJECTS];
+    static struct uvm_object *o[OBJECTS];
+
+    core_gone(uobj);
+    for (unsigned i = 0; i < OBJECTS; i++) {
+        ids[i] = 1 + (uint64_t)i * 65536;
+        o[i] = uao_create(ids[i]);
+    }
+    clock_t start = clock();
+    check_table(ids, OBJECTS);
+    ck_assert_double_lt((double)(clock() - start) / CLOCKS_PER_SEC, 1.0);
+    for (unsigned i = 0; i < OBJECTS; i++)
+        core_gone(o[i]);
+    uobj = core_object();
+}
+END_TEST
+
 /* What a page on swap costs the daemon: its ledger record, its share of a leaf with malloc's header and of the
  * node above it, and a quarter byte of slot bitmaps. */
 START_TEST(test_swapped_page_cost)
@@ -488,6 +574,8 @@ static Suite *object_suite(void)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, test_table);
     tcase_add_test(tc, test_table_next);
+    tcase_add_test(tc, test_table_random);
+    tcase_add_test(tc, test_table_sparse);
     tcase_add_test(tc, test_swapped_page_cost);
     suite_add_tcase(s, tc);
     return s;

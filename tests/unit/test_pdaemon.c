@@ -22,7 +22,7 @@ static void setup(void)
 
     core_up(NPAGES);
     core_swap();
-    uvmpd_tune();
+    uvmpd_tune(false);
     ck_assert_msg(uvmpd_start(&err) == 0, "%s", err.msg);
     uobj = core_object();
 }
