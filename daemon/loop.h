@@ -31,7 +31,8 @@ struct uvm_work {
 
 /*
  * One transfer between memory and a descriptor. The loop carries short transfers, EINTR and EAGAIN
- * to their end itself; a read that meets the end of the file before len bytes is -ENODATA.
+ * to their end itself; a read that meets the end of the file before len bytes is -ENODATA (but see
+ * uvm_loop_read_some).
  */
 struct uvm_io {
     void (*done)(struct uvm_io *io); /* on the loop's thread; may free the io */
@@ -40,9 +41,10 @@ struct uvm_io {
     uint64_t off;                    /* bytes */
     int fd;
     bool write;
-    int result; /* out: 0, or a negative errno */
+    int result;   /* out: 0, or a negative errno */
+    size_t moved; /* out, of uvm_loop_read_some: bytes; else the loop's own */
     /* the loop's own */
-    size_t moved;
+    enum { UVM_IO_ALL, UVM_IO_SOME, UVM_IO_SYNC, UVM_IO_DATASYNC } kind;
     unsigned tries; /* EINTR and EAGAIN in a row */
     STAILQ_ENTRY(uvm_io) link;
 };
@@ -96,6 +98,19 @@ void uvm_loop_post(struct uvm_loop *loop, struct uvm_work *work);
 /* uvm_loop_io: start a transfer. => loop's own thread; io->done follows, always, and never before
  * this returns */
 void uvm_loop_io(struct uvm_loop *loop, struct uvm_io *io);
+
+/*
+ * uvm_loop_read_some: one read that may bring less than len: io->moved says how much.
+ *
+ * => as uvm_loop_io. It is not carried on when it is short: where a file is read past the page cache
+ *    its end may lie within a block, and a read that begins there is refused. At the end of the
+ *    file, moved is 0 and that is no error
+ */
+void uvm_loop_read_some(struct uvm_loop *loop, struct uvm_io *io);
+
+/* uvm_loop_sync: have what was written to io->fd, and with `all` everything else about the file, put
+ * on stable storage. => as uvm_loop_io; of io only done and fd count */
+void uvm_loop_sync(struct uvm_loop *loop, struct uvm_io *io, bool all);
 
 /* uvm_loop_complete: finish an io without doing it, with io->result as it stands (fault injection).
  * => loop's own thread; io->done is called from the loop, not from here */

@@ -42,6 +42,11 @@ static bool loop_io_fixed(const struct uvm_loop *loop, const char *buf, size_t l
 
 static void loop_prep_io(struct uvm_loop *loop, struct io_uring_sqe *sqe, struct uvm_io *io)
 {
+    if (io->kind == UVM_IO_SYNC || io->kind == UVM_IO_DATASYNC) {
+        io_uring_prep_fsync(sqe, io->fd, io->kind == UVM_IO_DATASYNC ? IORING_FSYNC_DATASYNC : 0);
+        loop_tag(sqe, io, LOOP_IO);
+        return;
+    }
     char *buf = (char *)io->buf + io->moved;
     uint64_t off = io->off + io->moved;
     unsigned len = (unsigned)MIN(io->len - io->moved, LOOP_CHUNK);
@@ -127,9 +132,21 @@ void loop_enter(struct uvm_loop *loop, bool wait)
     abort();
 }
 
+/* A transfer is all there is to it: it is not carried on where it ended. */
+static bool loop_io_over(const struct uvm_io *io, int res)
+{
+    return res >= 0 && io->kind != UVM_IO_ALL;
+}
+
 static void loop_io_reaped(struct uvm_loop *loop, struct uvm_io *io, int res)
 {
     loop->depth--;
+    if (loop_io_over(io, res)) {
+        io->moved = (size_t)res;
+        io->result = 0;
+        io->done(io);
+        return;
+    }
     if (res > 0) {
         io->moved += (size_t)res;
         assert(io->moved <= io->len);
@@ -208,14 +225,35 @@ void loop_reap(struct uvm_loop *loop)
     io_uring_cq_advance(&loop->ring, n);
 }
 
-void uvm_loop_io(struct uvm_loop *loop, struct uvm_io *io)
+static void loop_io_queue(struct uvm_loop *loop, struct uvm_io *io)
 {
     assert(uvm_loop_self() == loop);
-    assert(io->len > 0);
     io->result = 0;
     io->moved = 0;
     io->tries = 0;
     STAILQ_INSERT_TAIL(&loop->todo, io, link);
+}
+
+void uvm_loop_io(struct uvm_loop *loop, struct uvm_io *io)
+{
+    assert(io->len > 0);
+    io->kind = UVM_IO_ALL;
+    loop_io_queue(loop, io);
+}
+
+void uvm_loop_read_some(struct uvm_loop *loop, struct uvm_io *io)
+{
+    assert(io->len > 0 && !io->write);
+    io->kind = UVM_IO_SOME;
+    loop_io_queue(loop, io);
+}
+
+void uvm_loop_sync(struct uvm_loop *loop, struct uvm_io *io, bool all)
+{
+    io->kind = all ? UVM_IO_SYNC : UVM_IO_DATASYNC;
+    io->write = true;
+    io->len = 1; /* so that it is not over before it has begun */
+    loop_io_queue(loop, io);
 }
 
 void uvm_loop_complete(struct uvm_loop *loop, struct uvm_io *io)

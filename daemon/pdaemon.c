@@ -230,9 +230,10 @@ static void write_around(struct vm_page *centre)
     cl->loop = pd.loop;
     cl->done = uvmpd_done;
     uint32_t n = cl->npages;
-    if (uvm_pager_put(cl) != VM_PAGER_PEND) {
+    int result = uvm_pager_put(cl);
+    if (result != VM_PAGER_PEND) { /* not now: the map is full, or the file is being changed */
         uvm_pager_dropcluster(cl->pps, n, NULL, 0);
-        pd.mapfull = true;
+        pd.mapfull = result == VM_PAGER_AGAIN;
         return;
     }
     pd.busy |= 1u << (cl - pd.clusters);

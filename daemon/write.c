@@ -13,9 +13,14 @@
 #include <errno.h>
 #include <string.h>
 
+#include "pager/vnode.h"
 #include "pmap/pmap.h"
 #include "rw.h"
 #include "stats.h"
+
+/* How long a write that the kernel drives waits for pages of files to be written: while it does, the
+ * kernel cannot let go of memory or locks. */
+#define FORCED_WAIT_NS 10000000000ull
 
 /* The part of a write that lies in one window. */
 struct chunk {
@@ -32,6 +37,14 @@ enum need { NEED_NOTHING, NEED_WAIT, NEED_ERROR };
 static bool is_whole(const struct chunk *c, uint32_t pgno)
 {
     return uvm_ptoa(pgno) >= c->from && uvm_ptoa(pgno) + UVM_PAGE_SIZE <= c->to;
+}
+
+/* Does the chunk have every byte of the page that counts: to its end, or to that of the file?
+ * => object locked */
+static bool covers(const struct chunk *c, struct uvm_object *uobj, uint32_t pgno)
+{
+    return is_whole(c, pgno) ||
+           (uobj->backed && uvm_ptoa(pgno) >= c->from && c->to >= uvm_vnode(uobj)->size);
 }
 
 static void chunk_init(struct chunk *c, const struct uvm_rw *rw)
@@ -62,9 +75,9 @@ static enum need chunk_ready(struct uvm_rw *rw, struct chunk *c, int *ret_error)
         struct vm_page *pg = uvm_entry_page(e);
         busy |= pg && (pg->flags & PG_BUSY);
         absent += !pg;
-        if (uvm_entry_tag(e) == UVM_E_EMPTY && empty++ == 0)
+        if (uvm_entry_unreserved(uobj, e) && empty++ == 0)
             empty_pgno = c->first + i;
-        if (uvm_entry_tag(e) == UVM_E_SLOT && !is_whole(c, c->first + i)) {
+        if (uvm_entry_paged_out(uobj, e) && !covers(c, uobj, c->first + i)) {
             page_in = true;
             slot_pgno = c->first + i;
         }
@@ -114,7 +127,7 @@ static int chunk_claim(struct uvm_rw *rw, struct chunk *c)
         if (pg) {
             uvm_page_busy(pg, __func__);
         } else {
-            if (uvm_entry_tag(e) == UVM_E_EMPTY) {
+            if (uvm_entry_unreserved(uobj, e)) {
                 uvm_entry_set(uobj, c->leaf, pgno, uvm_entry_make(UVM_E_HOLE, 0));
                 rw->granted--;
             }
@@ -197,6 +210,9 @@ static void chunk_settle(struct uvm_rw *rw, struct chunk *c)
     /* Whoever wrote through the client cache still has the bytes there. */
     uvm_delivered_set(c->leaf, kept);
     c->leaf->revoking &= ~kept;
+    /* The kernel writes back no more than it had the size for: it makes no file longer. */
+    if (rw->uobj->pgops->pgo_dirtied)
+        rw->uobj->pgops->pgo_dirtied(rw->uobj, rw->src && !(rw->flags & UVM_RW_FORCE) ? c->to : 0);
     for (uint32_t i = 0; i < c->npages; i++) {
         struct vm_page *pg = c->pages[i];
         if (c->failed >> i & 1 && !(pg->flags & PG_RELEASED)) {
@@ -231,6 +247,33 @@ static void got_pages(struct uvm_work *work)
     rw->run(rw);
 }
 
+static void dirty_answer(struct uvm_work *work)
+{
+    struct uvm_rw *rw = UVM_CONTAINER_OF(work, struct uvm_rw, dirtywait.work);
+
+    if (rw->dirtywait.error) {
+        uvm_rw_finish(rw, rw->dirtywait.error);
+        return;
+    }
+    rw->admitted = true;
+    rw->run(rw);
+}
+
+/* May the next chunk make pages of a file dirty? => false: parked until there are fewer */
+static bool admitted(struct uvm_rw *rw)
+{
+    if (rw->admitted)
+        return true;
+    rw->dirtywait.work.fn = dirty_answer;
+    rw->dirtywait.loop = rw->loop;
+    rw->dirtywait.uobj = rw->uobj;
+    rw->dirtywait.deadline_ns = rw->flags & UVM_RW_FORCE ? uvm_now_ns() + FORCED_WAIT_NS : 0;
+    uvm_pageput(&rw->hand); /* never wait with pages in hand */
+    rw->nhand = 0;
+    rw->admitted = !uvn_dirty_wait(&rw->dirtywait);
+    return rw->admitted;
+}
+
 void uvm_write_run(struct uvm_rw *rw)
 {
     struct chunk c;
@@ -243,6 +286,8 @@ void uvm_write_run(struct uvm_rw *rw)
             uvm_rw_finish(rw, rw->stop_error);
             return;
         }
+        if (rw->uobj->backed && rw->src && !admitted(rw))
+            return;
         chunk_init(&c, rw);
         uvm_lock_acquire(&rw->uobj->lock);
         if (!rw->src) { /* only zero what exists */
@@ -271,12 +316,45 @@ void uvm_write_run(struct uvm_rw *rw)
             return;
         }
         rw->at += c.to - c.from;
+        rw->admitted = false;
     }
     uvm_rw_finish(rw, 0);
 }
 
+void uvm_write_moved(struct uvm_rw *rw, const char *data, size_t kept)
+{
+    uint64_t end = rw->off + rw->at + kept;
+
+    /* src is where the request's first byte would be. */
+    if (kept)
+        rw->src = (const char *)((uintptr_t)data - rw->at);
+    if (end < rw->off + rw->len && end < rw->stop) {
+        rw->stop = end;
+        rw->stop_error = -ENOMEM;
+    }
+}
+
+bool uvm_write_cached(struct uvm_rw *rw, uint32_t pgno)
+{
+    uint32_t end = (uint32_t)uvm_atop(rw->off + rw->len - 1) + 1;
+
+    if (uvm_stat_get(lent)) /* zeroes on loan are in the client cache without a mark */
+        return true;
+    if (rw->uobj->backed) /* the mark goes with a leaf whose pages have all been paged out */
+        return true;
+    UVM_LOCK_SCOPE(&rw->uobj->lock);
+    for (; pgno < end; pgno++) {
+        const struct uvm_leaf *leaf = uvm_leaf_lookup(rw->uobj, pgno);
+        if (leaf && (leaf->delivered >> pgno % UVM_WINDOW_PAGES & 1))
+            return true;
+    }
+    return false;
+}
+
 void uvm_write_cancel(struct uvm_rw *rw)
 {
+    if (uvm_write_cached(rw, (uint32_t)uvm_atop(rw->off + rw->at)))
+        return;
     if (uvm_pagewait_cancel(&rw->pagewait) || uvm_reserve_cancel(&rw->reservewait))
         uvm_rw_finish(rw, -EINTR);
 }

@@ -29,6 +29,16 @@ static struct vm_page *joins(struct uvm_object *uobj, uint32_t pgno, int flags)
     return pg;
 }
 
+/* The page joins. What the pmap knows of stores to it is from now on the mark's: the protection takes
+ * it from the pmap. => object and queues locked */
+static void join(struct vm_page *pg)
+{
+    uvm_page_busy_queued(pg, __func__);
+    uint32_t slot = uvm_page_dirty(pg);
+    if (slot)
+        uvm_swap_free(slot, 1);
+}
+
 /* Write-protect the cluster, one call a run of neighbours in the arena. */
 static void protect_runs(struct vm_page **pps, uint32_t n)
 {
@@ -36,7 +46,7 @@ static void protect_runs(struct vm_page **pps, uint32_t n)
         run = 1;
         while (i + run < n && pps[i + run]->apage == pps[i]->apage + run)
             run++;
-        uvm_md->page_protect(pps[i]->apage, run, UVM_PROT_READ);
+        uvm_md->clear_modify(pps[i]->apage, run);
     }
 }
 
@@ -59,7 +69,7 @@ uint32_t uvm_mk_pcluster(struct uvm_object *uobj, struct vm_page **pps, uint32_t
             pg = joins(uobj, at - 1, flags);
             if (!pg)
                 break;
-            uvm_page_busy_queued(pg, __func__);
+            join(pg);
             pps[n++] = pg;
         }
         for (uint32_t i = 0; i < n / 2; i++) { /* the back was gathered nearest first */
@@ -73,7 +83,7 @@ uint32_t uvm_mk_pcluster(struct uvm_object *uobj, struct vm_page **pps, uint32_t
             pg = joins(uobj, at, flags);
             if (!pg)
                 break;
-            uvm_page_busy_queued(pg, __func__);
+            join(pg);
             pps[n++] = pg;
         }
     }

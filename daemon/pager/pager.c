@@ -4,13 +4,16 @@
  *
  *      uvm_pager_put --> pgo_put (an object's cluster) or swap (a cluster of anonymous pages)
  *                             |
- *                        completion --ok--> dropcluster(PDFREECLUST)
+ *             uvm_pager_aiodone --ok--> dropcluster(PDFREECLUST)
  *                             |
  *                           error --> each page alone: ok    --> dropcluster(PDFREECLUST)
  *                                                      error --> slot bad, dropcluster(REALLOCSWAP)
  *
  * The bytes are copied into the pager map once, before the first attempt; a retry writes the same
  * copy, so nothing is mapped in or allocated again.
+ *
+ * An object's own cluster holds no reference to the object: its BUSY pages keep it. So the object is
+ * not touched once they have been let go.
  */
 #include "pager.h"
 
@@ -19,9 +22,12 @@
 
 #include "../page_md.h"
 #include "../stats.h"
+#include "device.h"
 
 static const struct uvm_pagerops *const pagers[UVM_PAGER_KINDS] = {
     [UVM_PAGER_AOBJ] = &uvm_aobj_pagerops,
+    [UVM_PAGER_DEVICE] = &uvm_device_pagerops,
+    [UVM_PAGER_VNODE] = &uvm_vnode_pagerops,
 };
 
 void uvm_pager_init(void)
@@ -48,21 +54,44 @@ bool uvm_page_letgo(struct vm_page *pg, enum uvm_pageq where)
     return true;
 }
 
+/* Which pages of a cluster are to be freed? A mark that only their owner changes, but it shares a word
+ * with others that those who wait for a page set. => no lock; bit i of ret: page i */
+static void note_pageout(struct vm_page **pps, uint32_t npages, const struct vm_page *keep,
+                         uint64_t ret[UVM_CLUSTER_PAGES / 64])
+{
+    struct uvm_object *locked = NULL;
+
+    memset(ret, 0, UVM_CLUSTER_PAGES / 8);
+    for (uint32_t i = 0; i < npages; i++) {
+        if (pps[i] == keep)
+            continue;
+        if (pps[i]->uobject != locked) {
+            if (locked)
+                uvm_lock_release(&locked->lock);
+            locked = pps[i]->uobject;
+            uvm_lock_acquire(&locked->lock);
+        }
+        if (pps[i]->flags & PG_PAGEOUT)
+            ret[i / 64] |= 1ull << i % 64;
+    }
+    if (locked)
+        uvm_lock_release(&locked->lock);
+}
+
 /* Give back the memory of the PAGEOUT pages, one call a run of neighbours. */
 static void remove_written(struct vm_page **pps, uint32_t npages, const struct vm_page *keep)
 {
-    uint32_t i = 0;
-    while (i < npages) {
-        if (pps[i] == keep || !(pps[i]->flags & PG_PAGEOUT)) {
-            i++;
+    uint64_t pageout[UVM_CLUSTER_PAGES / 64];
+
+    note_pageout(pps, npages, keep, pageout);
+    for (uint32_t i = 0, n; i < npages; i += n) {
+        n = 1;
+        if (!(pageout[i / 64] >> i % 64 & 1))
             continue;
-        }
-        uint32_t n = 1;
-        while (i + n < npages && pps[i + n] != keep && (pps[i + n]->flags & PG_PAGEOUT) &&
+        while (i + n < npages && (pageout[(i + n) / 64] >> (i + n) % 64 & 1) &&
                pps[i + n]->apage == pps[i]->apage + n)
             n++;
         uvm_md->remove(pps[i]->apage, n);
-        i += n;
     }
 }
 
@@ -89,10 +118,24 @@ static bool drop_page(struct vm_page *pg, int flags, struct vm_pagelist *freed)
         atomic_fetch_add_explicit(&pg->uobject->pgswapout, 1, memory_order_relaxed);
     if (!pageout)
         return uvm_page_letgo(pg, UVM_Q_INACTIVE);
+    struct uvm_object *uobj = pg->uobject;
+    struct uvm_leaf *leaf = uvm_leaf_lookup(uobj, pg->pgno);
     uvm_object_subpage(pg, UVM_E_EMPTY);
     TAILQ_INSERT_TAIL(freed, pg, pageq);
     uvm_stat_inc(pdfreed);
+    /* Of a file that is read once from end to end, nothing stays; but what clients hold is known. */
+    if (uobj->backed && !leaf->delivered)
+        uvm_leaf_prune(uobj, leaf);
     return true;
+}
+
+/* Pages of an object have been let go. => object locked, unlocked on return */
+static void drop_done(struct uvm_object *uobj)
+{
+    if (uobj->pgops->pgo_putdone)
+        uobj->pgops->pgo_putdone(uobj);
+    else
+        uvm_lock_release(&uobj->lock);
 }
 
 void uvm_pager_dropcluster(struct vm_page **pps, uint32_t npages, struct vm_page *keep, int flags)
@@ -108,7 +151,7 @@ void uvm_pager_dropcluster(struct vm_page **pps, uint32_t npages, struct vm_page
             continue;
         if (pg->uobject != locked) {
             if (locked)
-                uvm_lock_release(&locked->lock);
+                drop_done(locked);
             locked = pg->uobject;
             uvm_lock_acquire(&locked->lock);
         }
@@ -116,66 +159,92 @@ void uvm_pager_dropcluster(struct vm_page **pps, uint32_t npages, struct vm_page
             locked = NULL;
     }
     if (locked)
-        uvm_lock_release(&locked->lock);
+        drop_done(locked);
     uvm_pageput(&freed);
+}
+
+/* The flags with which pages that have been written are dropped. */
+static int put_dropflags(const struct uvm_cluster *cl)
+{
+    return cl->uobj ? PGO_PDFREECLUST : cl->flags & PGO_PDFREECLUST;
 }
 
 static void put_finish(struct uvm_cluster *cl)
 {
-    uvm_pagermapout(cl->kva, cl->npages);
+    if (!cl->room)
+        uvm_pagermapout(cl->kva, cl->npages);
     cl->kva = NULL;
     cl->done(cl, cl->nok);
 }
 
-static void put_one(struct uvm_cluster *cl);
-
-static void put_one_done(struct uvm_swapio *sio)
+static void put_swap_done(struct uvm_swapio *sio)
 {
-    struct uvm_cluster *cl = sio->arg;
-    struct vm_page **pg = &cl->pps[cl->at];
+    uvm_pager_aiodone(sio->arg, sio->error);
+}
 
-    if (sio->error) {
+/* Start the transfer of n pages from at on. => VM_PAGER_PEND, or what pgo_put has against it */
+static int put_start(struct uvm_cluster *cl, uint32_t at, uint32_t n)
+{
+    cl->at = at;
+    cl->len = n;
+    if (cl->uobj)
+        return cl->uobj->pgops->pgo_put(cl->uobj, cl);
+    cl->sio = (struct uvm_swapio){
+        .done = put_swap_done,
+        .arg = cl,
+        .buf = (char *)cl->kva + uvm_ptoa(at),
+        .slot = cl->swslot + at,
+        .nslots = n,
+        .write = true,
+    };
+    uvm_swap_put(&cl->sio, cl->loop, &cl->owner[at]);
+    return VM_PAGER_PEND;
+}
+
+/* A page that could not be written on its own: it stays, and stays dirty. */
+static void put_failed(struct uvm_cluster *cl, struct vm_page **pg)
+{
+    if (!cl->uobj) {
         struct uvm_object *uobj = (*pg)->uobject;
         uvm_lock_acquire(&uobj->lock);
         uint32_t slot = uvm_page_dirty(*pg);
         uvm_lock_release(&uobj->lock);
         if (slot)
             uvm_swap_markbad(slot, 1);
-        uvm_pager_dropcluster(pg, 1, NULL, PGO_REALLOCSWAP);
-    } else {
-        cl->nok++;
-        uvm_pager_dropcluster(pg, 1, NULL, cl->flags & PGO_PDFREECLUST);
     }
-    cl->at++;
-    put_one(cl);
+    uvm_pager_dropcluster(pg, 1, NULL, PGO_REALLOCSWAP);
 }
 
-/* The retry: page `at` alone, in its own slot. */
-static void put_one(struct uvm_cluster *cl)
+/* The retry, page by page, from `at` on. */
+static void put_retry(struct uvm_cluster *cl, uint32_t at)
 {
-    if (cl->at == cl->npages) {
-        put_finish(cl);
-        return;
+    cl->retrying = true;
+    for (; at < cl->npages; at++) {
+        if (put_start(cl, at, 1) == VM_PAGER_PEND)
+            return;
+        put_failed(cl, &cl->pps[at]);
     }
-    cl->sio.buf = (char *)cl->kva + uvm_ptoa(cl->at);
-    cl->sio.slot = cl->swslot + cl->at;
-    cl->sio.nslots = 1;
-    cl->sio.done = put_one_done;
-    uvm_swap_put(&cl->sio, cl->loop, &cl->owner[cl->at]);
-}
-
-static void put_done(struct uvm_swapio *sio)
-{
-    struct uvm_cluster *cl = sio->arg;
-
-    if (sio->error) {
-        cl->at = 0;
-        put_one(cl);
-        return;
-    }
-    cl->nok = cl->npages;
-    uvm_pager_dropcluster(cl->pps, cl->npages, NULL, cl->flags & PGO_PDFREECLUST);
     put_finish(cl);
+}
+
+void uvm_pager_aiodone(struct uvm_cluster *cl, int error)
+{
+    if (error)
+        cl->error = error;
+    if (error && !cl->retrying) {
+        put_retry(cl, 0);
+        return;
+    }
+    if (error) {
+        put_failed(cl, &cl->pps[cl->at]);
+    } else {
+        cl->nok += cl->len;
+        uvm_pager_dropcluster(&cl->pps[cl->at], cl->len, NULL, put_dropflags(cl));
+    }
+    if (cl->retrying)
+        put_retry(cl, cl->at + 1);
+    else
+        put_finish(cl);
 }
 
 int uvm_pager_put(struct uvm_cluster *cl)
@@ -183,28 +252,21 @@ int uvm_pager_put(struct uvm_cluster *cl)
     uvm_lock_assert_none();
     assert(cl->npages > 0 && cl->npages <= UVM_CLUSTER_PAGES);
     cl->nok = 0;
-    cl->at = 0;
-    if (cl->uobj)
-        return cl->uobj->pgops->pgo_put(cl->uobj, cl);
-
-    cl->kva = uvm_pagermapin(cl->npages, UVMPAGER_MAPIN_RESERVE, NULL);
+    cl->error = 0;
+    cl->retrying = false;
+    cl->kva = cl->room ? cl->room : uvm_pagermapin(cl->npages, UVMPAGER_MAPIN_RESERVE, NULL);
     if (!cl->kva)
         return VM_PAGER_AGAIN;
     for (uint32_t i = 0; i < cl->npages; i++) {
         struct vm_page *pg = cl->pps[i];
+        assert(!cl->uobj || (pg->uobject == cl->uobj && pg->pgno == cl->pps[0]->pgno + i));
         memcpy((char *)cl->kva + uvm_ptoa(i), uvm_md->kva(pg->apage), UVM_PAGE_SIZE);
         cl->owner[i] = (struct uvm_slotowner){.object = pg->uobject->id, .pgno = pg->pgno};
     }
-    cl->sio = (struct uvm_swapio){
-        .done = put_done,
-        .arg = cl,
-        .buf = cl->kva,
-        .slot = cl->swslot,
-        .nslots = cl->npages,
-        .write = true,
-    };
-    uvm_swap_put(&cl->sio, cl->loop, cl->owner);
-    return VM_PAGER_PEND;
+    int rc = put_start(cl, 0, cl->npages);
+    if (rc != VM_PAGER_PEND && !cl->room)
+        uvm_pagermapout(cl->kva, cl->npages);
+    return rc;
 }
 
 void uvm_shareprot(struct uvm_object *uobj, uint32_t start, uint32_t stop, int prot)

@@ -48,13 +48,31 @@ enum {
     PGO_REALLOCSWAP = 0x100, /* dropcluster: the slots failed or are not wanted: drop them */
 };
 
+/* A transfer between neighbouring pages and a file: vnode_impl.h. */
+struct uvm_fileio {
+    struct uvm_io io;
+    struct uvm_loop *loop;
+    struct uvn_backing *backing; /* referenced; NULL: the file is not open */
+    uint64_t id;                 /* of the object */
+    char *kva;
+    uint64_t off, end; /* bytes of the file */
+    uint64_t eof;      /* reads: where the file ended when the read began */
+    uint64_t epoch;    /* reads: of the vnode, when the read began */
+    uint32_t at, len;  /* reads: the pages of the run whose turn it is */
+    size_t got;        /* bytes of these */
+    bool retrying;     /* reads: page by page */
+    int page_error[UVM_CLUSTER_PAGES];
+};
+
 /* One run of a get, in flight. */
 struct uvm_getrun {
     struct uvm_getreq *req;
     uint32_t first, npages; /* index into pps */
     void *kva;
-    struct uvm_pagermap_wait wait;
-    struct uvm_swapio sio;
+    union {
+        struct uvm_swapio sio;
+        struct uvm_fileio fio;
+    };
     bool used;
 };
 
@@ -66,12 +84,18 @@ struct uvm_getrun {
  *
  * pps[i] is the page of pgno + i: a BUSY|FAKE page that the caller has put into the object, or NULL
  * for a page the caller does not want.
+ *
+ * The caller brings room for one run, and has it back at aiodone: so the pager never waits for the
+ * pager map while pages are BUSY. What finds no room besides goes through this one, run after run,
+ * cut to its length if need be.
  */
 struct uvm_getreq {
     struct uvm_object *uobj;
     struct uvm_loop *loop;
     uint32_t pgno, npages;
-    int mapflags; /* UVMPAGER_MAPIN_RESERVE: of the fault thread */
+    int mapflags;   /* UVMPAGER_MAPIN_RESERVE: of the fault thread */
+    void *room;     /* in the pager map; the caller's, lent until aiodone */
+    uint32_t nroom; /* pages, > 0 */
     struct vm_page *pps[UVM_GET_PAGES];
 
     /* rundone: bytes of pps[first .. first+n) are at kva (errors[i]: 0 or -errno); install them.
@@ -82,31 +106,44 @@ struct uvm_getreq {
     void (*aiodone)(struct uvm_getreq *req);
 
     /* the pager's own */
+    const struct uvm_getrun_ops *ops; /* getrun.h */
     uint32_t next;
     unsigned inflight;
+    bool roomused;
+    struct uvm_work work;
+    TAILQ_ENTRY(uvm_getreq) link;
     struct uvm_getrun run[UVM_GET_RUNS];
 };
 
 /*
- * A cluster being written: pages of one object, or dirty pages of any anonymous objects with a run
- * of slots. The pages are BUSY, write-protected, in transfer order; page i goes to swslot + i.
+ * A cluster being written: neighbouring pages of one object that has a store of its own, or dirty
+ * pages of any anonymous objects with a run of slots. The pages are BUSY, write-protected, in
+ * transfer order; page i goes to swslot + i.
  */
 struct uvm_cluster {
     struct vm_page *pps[UVM_CLUSTER_PAGES];
     uint32_t npages;
     struct uvm_object *uobj; /* NULL: a swap cluster */
     uint32_t swslot;         /* swap cluster: first slot */
-    int flags;               /* PGO_PDFREECLUST */
+    int flags;               /* PGO_PDFREECLUST, PGO_SYNCIO */
     struct uvm_loop *loop;
+    void *room; /* npages of the pager map, which stay the caller's; NULL: the pager sees to it */
 
     /* done: the cluster has been disposed of; nok pages were written. => loop's thread, no lock */
     void (*done)(struct uvm_cluster *cl, uint32_t nok);
     void *arg;
 
+    int error; /* out: 0, or the last -errno */
+
     /* the pager's own */
     void *kva;
-    uint32_t nok, at;
-    struct uvm_swapio sio;
+    uint32_t nok;
+    uint32_t at, len; /* the transfer under way: pages [at, at + len) of the cluster */
+    bool retrying;    /* it is the second pass, a page at a time */
+    union {
+        struct uvm_swapio sio;
+        struct uvm_fileio fio;
+    };
     struct uvm_slotowner owner[UVM_CLUSTER_PAGES];
 };
 
@@ -145,16 +182,30 @@ struct uvm_pagerops {
      *    page, made BUSY, or a BUSY|FAKE page to be zero filled; *npages: how many it gave.
      *    VM_PAGER_OK when the centre page is among them, VM_PAGER_UNLOCK when it needs more
      * => otherwise: object locked on entry, unlocked on return; req->pps holds BUSY|FAKE pages
-     * whose bytes are on the backing store. VM_PAGER_PEND, and rundone/aiodone follow
+     *    whose bytes are on the backing store, req->room is room in the pager map. VM_PAGER_PEND,
+     *    and rundone/aiodone follow
      */
     int (*pgo_get)(struct uvm_object *uobj, struct uvm_getreq *req, uint32_t *npages,
                    uint32_t centre, int flags);
 
-    /* pgo_asyncget: start bringing pages in for nobody. => object locked; failure is harmless */
-    int (*pgo_asyncget)(struct uvm_object *uobj, uint32_t pgno, uint32_t npages);
+    /* pgo_asyncget: a client has asked for [pgno, pgno + npages): what is worth bringing in for
+     * nobody yet? => object locked; returns how many pages from *ret_start on, 0: none. The caller
+     * brings them in (uvm_fault_ahead); that it fails is harmless */
+    uint32_t (*pgo_asyncget)(struct uvm_object *uobj, uint32_t pgno, uint32_t npages,
+                             uint32_t *ret_start);
 
-    /* pgo_put: write a cluster of this object. => no lock; VM_PAGER_PEND or why not */
+    /* pgo_dirtied: a client has stored into busy pages, up to byte `end` of the object (0: not
+     * beyond its end). => object locked, before the pages are let go */
+    void (*pgo_dirtied)(struct uvm_object *uobj, uint64_t end);
+
+    /* pgo_put: write pages [cl->at, cl->at + cl->len) of a cluster, whose bytes are at cl->kva. Only
+     * uvm_pager_put calls it. => no lock; VM_PAGER_PEND: pgo_aiodone follows, never before this
+     * returns; VM_PAGER_ERROR: not now */
     int (*pgo_put)(struct uvm_object *uobj, struct uvm_cluster *cl);
+
+    /* pgo_putdone: pages of a cluster have been let go; perhaps the last dirty one. => object locked,
+     * unlocked on return */
+    void (*pgo_putdone)(struct uvm_object *uobj);
 
     /* pgo_cluster: the range of pages that may travel with pgno. => object locked */
     void (*pgo_cluster)(struct uvm_object *uobj, uint32_t pgno, uint32_t *ret_lo, uint32_t *ret_hi);
@@ -166,7 +217,7 @@ struct uvm_pagerops {
     /* pgo_shareprot: bound what clients may do with resident pages; see uvm_shareprot. */
     void (*pgo_shareprot)(struct uvm_object *uobj, uint32_t start, uint32_t stop, int prot);
 
-    /* pgo_aiodone: a cluster's transfer has ended. => loop's thread, no lock */
+    /* pgo_aiodone: a transfer that pgo_put began has ended; see uvm_pager_aiodone. */
     void (*pgo_aiodone)(struct uvm_cluster *cl, int error);
 
     /*
@@ -179,7 +230,7 @@ struct uvm_pagerops {
     bool (*pgo_releasepg)(struct vm_page *pg);
 };
 
-extern const struct uvm_pagerops uvm_aobj_pagerops;
+extern const struct uvm_pagerops uvm_aobj_pagerops, uvm_vnode_pagerops;
 
 /* The registry: one slot a kind of object. */
 enum uvm_pager_kind { UVM_PAGER_AOBJ, UVM_PAGER_DEVICE, UVM_PAGER_VNODE, UVM_PAGER_KINDS };
@@ -193,13 +244,13 @@ const struct uvm_pagerops *uvm_pager(enum uvm_pager_kind kind);
 /*
  * uvm_mk_pcluster: gather dirty pages on both sides of a page into one cluster.
  *
- * => object locked; queues locked by this call; centre is BUSY and write-protected already
+ * => object locked; queues locked by this call; centre is BUSY, write-protected and dirty already
  * => lo, hi: what pgo_cluster allows; npps: room in pps. When the room is too small for hi - lo,
  * the cluster is the centre alone
  * => stops on each side at the first page that is absent, busy, wired, clean, or (without
  *    DOACTCLUST) not inactive
- * => members are BUSY and write-protected (one call a run); returns how many pages pps has, in
- *    ascending order
+ * => members are BUSY, dirty and write-protected (one call a run); returns how many pages pps has,
+ *    in ascending order
  */
 uint32_t uvm_mk_pcluster(struct uvm_object *uobj, struct vm_page **pps, uint32_t npps,
                          struct vm_page *centre, int flags, uint32_t lo, uint32_t hi);
@@ -208,11 +259,19 @@ uint32_t uvm_mk_pcluster(struct uvm_object *uobj, struct vm_page **pps, uint32_t
  * uvm_pager_put: write a cluster out.
  *
  * => no lock held; pages BUSY and write-protected; the cluster is the pager's until done
- * => a failed cluster is tried again one page at a time; a slot that fails alone is marked bad, and
- *    its page stays dirty and becomes active. Nothing is allocated, here or on the retry
- * => VM_PAGER_PEND: done follows; VM_PAGER_AGAIN: the pager map is full, nothing has happened
+ * => a failed cluster is tried again one page at a time; a page that fails alone stays dirty and
+ *    becomes active, and the slot it was to go to is marked bad. Nothing is allocated, here or on
+ *    the retry
+ * => an object's cluster: what has been written is clean and becomes inactive, or is free if it is
+ *    PAGEOUT. SYNCIO: somebody waits for it: try also when the store has failed just before
+ * => VM_PAGER_PEND: done follows; otherwise nothing has happened, and the caller drops the cluster.
+ *    VM_PAGER_AGAIN: the pager map is full; VM_PAGER_ERROR: the object takes no page-out for a
+ *    while, because its file is being cut or has just failed
  */
 int uvm_pager_put(struct uvm_cluster *cl);
+
+/* uvm_pager_aiodone: the transfer of [cl->at, cl->at + cl->len) has ended. => loop's thread, no lock */
+void uvm_pager_aiodone(struct uvm_cluster *cl, int error);
 
 /*
  * uvm_pager_dropcluster: let go of the pages of a cluster, except pg.

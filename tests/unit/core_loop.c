@@ -129,3 +129,9 @@ void uvm_loop_every(struct uvm_loop *loop, unsigned ms, void (*fn)(void *arg), v
     fake.every[i].fn = ms ? fn : NULL;
     fake.every[i].arg = arg;
 }
+
+/* The test's own thread is none of a loop's. */
+struct uvm_loop *uvm_loop_self(void)
+{
+    return NULL;
+}

@@ -16,7 +16,7 @@ static struct uvm_object *uobj;
 static struct vm_page *pps[NPAGES];
 static struct uvm_md_ops md;
 
-/* What page_protect was called with. */
+/* What page_protect and clear_modify were called with. */
 static struct call {
     uint32_t apage, n;
     int prot;
@@ -30,6 +30,14 @@ static void record_protect(uint32_t apage, uint32_t n, int prot)
     pmap_page_protect(apage, n, prot);
 }
 
+/* Which protects as well. */
+static void record_clear(uint32_t apage, uint32_t n)
+{
+    ck_assert_uint_lt(ncalls, 64);
+    calls[ncalls++] = (struct call){apage, n, UVM_PROT_READ};
+    pmap_clear_modify(apage, n);
+}
+
 static void inactivate(uint32_t pgno, uint32_t n)
 {
     core_flush(uobj, pgno, pgno + n, PGO_DEACTIVATE);
@@ -40,6 +48,7 @@ static void setup(void)
     core_up(NPAGES);
     md = *uvm_md;
     md.page_protect = record_protect;
+    md.clear_modify = record_clear;
     uvm_md = &md;
     uobj = core_object();
     core_fill(uobj, 0, N, 1);
@@ -64,7 +73,7 @@ static uint32_t gather(uint32_t centre, uint32_t npps, int flags, uint32_t lo, u
 {
     struct vm_page *pg = core_busy(uobj, centre);
 
-    uvm_md->clear_modify(pg->apage, 1);
+    pmap_clear_modify(pg->apage, 1);
     UVM_LOCK_SCOPE(&uobj->lock);
     return uvm_mk_pcluster(uobj, pps, npps, pg, flags, lo, hi);
 }
@@ -79,6 +88,8 @@ static void check_cluster(uint32_t n, uint32_t lo, uint32_t hi)
         ck_assert_uint_eq(pps[i]->flags & PG_BUSY, PG_BUSY);
         ck_assert_uint_eq(pps[i]->pqflags, 0);
         ck_assert_int_eq(pmap_soft_state(pps[i]->apage), PMAP_SOFT_RO);
+        ck_assert(!pmap_is_modified(pps[i]->apage)); /* what is stored from now on is news */
+        ck_assert_uint_eq(pps[i]->flags & PG_CLEAN, 0);
         page_assert(pps[i]);
     }
     for (uint32_t i = 0; i < N; i++) {
@@ -101,7 +112,7 @@ static void make_clean(uint32_t pgno)
     struct vm_page *pg = core_busy(uobj, pgno);
 
     UVM_LOCK_SCOPE(&uobj->lock);
-    uvm_md->clear_modify(pg->apage, 1);
+    pmap_clear_modify(pg->apage, 1);
     uvm_page_cleaned(pg);
     ck_assert(uvm_page_letgo(pg, UVM_Q_INACTIVE));
 }

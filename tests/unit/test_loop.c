@@ -325,6 +325,105 @@ START_TEST(test_short_reads)
 }
 END_TEST
 
+static void start_some(void *arg)
+{
+    struct transfer *transfer = arg;
+    transfer->inside = true;
+    uvm_loop_read_some(transfer->loop, &transfer->io);
+    transfer->inside = false;
+}
+
+/* A read that may bring less. => how much it brought, or -errno */
+static ssize_t read_some(struct uvm_loop *loop, int fd, void *buf, size_t len, uint64_t off)
+{
+    struct transfer transfer = {
+        .io = {.done = transfer_done, .buf = buf, .len = len, .off = off, .fd = fd},
+        .loop = loop,
+        .gate = GATE_INIT,
+    };
+    call_on(loop, start_some, &transfer);
+    gate_wait(&transfer.gate, 1);
+    ck_assert(!transfer.early);
+    return transfer.io.result ? transfer.io.result : (ssize_t)transfer.io.moved;
+}
+
+START_TEST(test_read_some)
+{
+    struct uvm_loop *loop = loop_run();
+    CLEANUP_CLOSE int fd = temp_file();
+    char in[8192];
+    int fds[2];
+
+    ck_assert_int_eq(pwrite(fd, "some bytes", 10, 4990), 10);
+    ck_assert_int_eq(read_some(loop, fd, in, 5000, 0), 5000);
+    ck_assert_int_eq(read_some(loop, fd, in, sizeof(in), 0), 5000);
+    ck_assert_mem_eq(in + 4990, "some bytes", 10);
+    ck_assert_int_eq(read_some(loop, fd, in, 100, 4995), 5);
+    ck_assert_int_eq(read_some(loop, fd, in, 100, 5000), 0);
+    ck_assert_int_eq(read_some(loop, fd, in, 100, 1 << 30), 0);
+    ck_assert_int_eq(read_some(loop, -1, in, 100, 0), -EBADF);
+
+    ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
+    ck_assert_int_eq(write(fds[1], "abcd", 4), 4);
+    ck_assert_int_eq(read_some(loop, fds[0], in, 100, 0), 4);
+    close(fds[0]);
+    close(fds[1]);
+    loop_end(loop);
+}
+END_TEST
+
+/* Past the page cache, where a read may not begin at the end of the file that is within a block. */
+START_TEST(test_read_some_direct)
+{
+    struct uvm_loop *loop = loop_run();
+    CLEANUP_CLOSE int fd = temp_file();
+    void *in;
+
+    ck_assert_int_eq(posix_memalign(&in, 4096, 8192), 0);
+    ck_assert_int_eq(pwrite(fd, "x", 1, 4999), 1);
+    ck_assert_int_eq(fsync(fd), 0);
+    if (fcntl(fd, F_SETFL, O_DIRECT) == 0) { /* else not on this file system */
+        ck_assert_int_eq(read_some(loop, fd, in, 8192, 0), 5000);
+        ck_assert_int_eq(read_some(loop, fd, in, 4096, 8192), 0);
+    }
+    free(in);
+    loop_end(loop);
+}
+END_TEST
+
+static bool sync_all;
+
+static void start_sync(void *arg)
+{
+    struct transfer *transfer = arg;
+    uvm_loop_sync(transfer->loop, &transfer->io, sync_all);
+}
+
+static int sync_fd(struct uvm_loop *loop, int fd)
+{
+    struct transfer transfer = {
+        .io = {.done = transfer_done, .fd = fd}, .loop = loop, .gate = GATE_INIT};
+    call_on(loop, start_sync, &transfer);
+    gate_wait(&transfer.gate, 1);
+    ck_assert(!transfer.early);
+    return transfer.io.result;
+}
+
+START_TEST(test_sync)
+{
+    struct uvm_loop *loop = loop_run();
+    CLEANUP_CLOSE int fd = temp_file();
+    CLEANUP_CLOSE int event = eventfd(0, EFD_CLOEXEC);
+
+    sync_all = _i;
+    ck_assert_int_eq(pwrite(fd, "x", 1, 0), 1);
+    ck_assert_int_eq(sync_fd(loop, fd), 0);
+    ck_assert_int_eq(sync_fd(loop, event), -EINVAL);
+    ck_assert_int_eq(sync_fd(loop, -1), -EBADF);
+    loop_end(loop);
+}
+END_TEST
+
 START_TEST(test_complete)
 {
     struct uvm_loop *loop = loop_run();
@@ -801,6 +900,9 @@ static Suite *suite_loop(void)
     tcase_add_test(tc, test_errors);
     tcase_add_test(tc, test_eagain);
     tcase_add_test(tc, test_short_reads);
+    tcase_add_test(tc, test_read_some);
+    tcase_add_test(tc, test_read_some_direct);
+    tcase_add_loop_test(tc, test_sync, 0, 2);
     tcase_add_test(tc, test_complete);
     tcase_add_test(tc, test_many_transfers);
     tcase_add_test(tc, test_stop_waits_for_transfers);
