@@ -123,6 +123,7 @@ void ctl_show_object(struct json_object *result)
     print_name(ctl_text(result, "path"));
     printf("%-12s %" PRIu64 "\n", "id", ctl_number(result, "id"));
     print_size("size", ctl_number(result, "size"));
+    printf("%-12s %s\n", "protection", ctl_text(result, "protection"));
     print_size("resident", uvm_ptoa(ctl_number(result, "npages")));
     print_size("delivered", uvm_ptoa(ctl_number(result, "delivered")));
     print_size("swapped", uvm_ptoa(ctl_number(result, "swapped")));

@@ -60,7 +60,7 @@ void uvm_control_register(const char *cmd, uvm_control_fn *fn);
 
 /*
  * uvm_control_commands: register the commands of control_cmds.c: status, stat, objects, object,
- * swap, fault, log.
+ * protect, swap, fault, log.
  *
  * => cfg outlives the control thread
  */
@@ -83,6 +83,7 @@ struct uvm_control_object {
     uint64_t size;                                 /* bytes */
     uint64_t npages, swapped, reserved, delivered; /* resident, swap slots, reservations */
     uint64_t faults, pgswapin, pgswapout;
+    int prot; /* UVM_PROT_*: what clients may do with it */
 };
 
 /* The layer that knows the objects. */
@@ -92,6 +93,9 @@ struct uvm_control_provider {
     int (*foreach)(int (*fn)(const struct uvm_control_object *object, void *arg), void *arg);
     /* find: the object of a path within the mount. => 0, -ENOENT or another -errno */
     int (*find)(const char *path, struct uvm_control_object *ret);
+    /* protect: let clients do prot (UVM_PROT_*) with the object of a path; may block. => 0, -ENOENT,
+     * -EOPNOTSUPP: not with an object of its kind, or another -errno */
+    int (*protect)(const char *path, int prot);
 };
 
 /* uvm_control_register_objects: => before uvm_control_start; provider is kept */

@@ -20,6 +20,7 @@
 #include <json-c/json.h>
 #include <string.h>
 
+#include "page_md.h"
 #include "pager/swap.h"
 #include "stats.h"
 
@@ -98,6 +99,19 @@ static int cmd_stat(int argc, const char **argv, struct json_object **ret, struc
     return 0;
 }
 
+static const struct {
+    const char *name;
+    int prot;
+} prots[] = {{"rw", UVM_PROT_RW}, {"ro", UVM_PROT_READ}, {"none", UVM_PROT_NONE}};
+
+static const char *prot_name(int prot)
+{
+    unsigned i = 0;
+    while (i < 2 && prots[i].prot != prot)
+        i++;
+    return prots[i].name;
+}
+
 static struct json_object *object_json(const struct uvm_control_object *object)
 {
     struct json_object *row = json_object_new_object();
@@ -112,6 +126,7 @@ static struct json_object *object_json(const struct uvm_control_object *object)
     add_number(row, "faults", object->faults);
     add_number(row, "pgswapin", object->pgswapin);
     add_number(row, "pgswapout", object->pgswapout);
+    add_text(row, "protection", prot_name(object->prot));
     return row;
 }
 
@@ -139,18 +154,22 @@ static int cmd_objects(int argc, const char **argv, struct json_object **ret, st
     return 0;
 }
 
-static int cmd_object(int argc, const char **argv, struct json_object **ret, struct uvm_error *err)
+/* Both "anon/a" and "/MOUNTPOINT/anon/a" are understood. => the first */
+static const char *inside(const char *path)
 {
     const char *root = cmds.cfg->mountpoint;
-
-    if (argc != 2)
-        return uvm_fail(err, -EINVAL, "object takes one PATH");
-    /* Both "anon/a" and "/MOUNTPOINT/anon/a" are understood. */
-    const char *path = argv[1];
     size_t len = strlen(root);
+
     if (strncmp(path, root, len) == 0 && path[len] == '/')
         path += len;
-    path += strspn(path, "/");
+    return path + strspn(path, "/");
+}
+
+static int cmd_object(int argc, const char **argv, struct json_object **ret, struct uvm_error *err)
+{
+    if (argc != 2)
+        return uvm_fail(err, -EINVAL, "object takes one PATH");
+    const char *path = inside(argv[1]);
     struct uvm_control_object *object CLEANUP_FREE = calloc(1, sizeof(*object));
     if (!object)
         return uvm_fail(err, -ENOMEM, "out of memory");
@@ -160,6 +179,26 @@ static int cmd_object(int argc, const char **argv, struct json_object **ret, str
     if (error)
         return uvm_fail(err, error, "%.400s: %s", argv[1], strerror(-error));
     *ret = object_json(object);
+    return 0;
+}
+
+static int cmd_protect(int argc, const char **argv, struct json_object **ret, struct uvm_error *err)
+{
+    unsigned i = 0;
+
+    if (argc != 3)
+        return uvm_fail(err, -EINVAL, "protect takes a PATH and one of rw, ro, none");
+    while (i < 3 && strcmp(argv[2], prots[i].name))
+        i++;
+    if (i == 3)
+        return uvm_fail(err, -EINVAL, "protect: %.100s: not one of rw, ro, none", argv[2]);
+    int error = cmds.provider ? cmds.provider->protect(inside(argv[1]), prots[i].prot) : -ENOENT;
+    if (error == -ENOENT)
+        return uvm_fail(err, error, "%.400s: no such object", argv[1]);
+    if (error == -EOPNOTSUPP)
+        return uvm_fail(err, error, "%.400s: a device cannot be protected", argv[1]);
+    if (error)
+        return uvm_fail(err, error, "%.400s: %s", argv[1], strerror(-error));
     return 0;
 }
 
@@ -210,6 +249,7 @@ void uvm_control_commands(const struct uvm_config *cfg)
     uvm_control_register("stat", cmd_stat);
     uvm_control_register("objects", cmd_objects);
     uvm_control_register("object", cmd_object);
+    uvm_control_register("protect", cmd_protect);
     uvm_control_register("swap", cmd_swap);
     uvm_control_register("fault", uvm_control_fault);
     uvm_control_register("log", cmd_log);

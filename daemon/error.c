@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The one place where an error's line is put together. It is cut off at the size of the buffer and
+ * never allocated, so that a failure for want of memory can be told like any other.
+ */
 #include "error.h"
 
 #include <assert.h>

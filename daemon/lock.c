@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The order is checked by counting: each thread counts the locks that it holds of every rank, and an
+ * acquire looks at the counts from its own rank on. A count, and not a set of bits, because try-locks
+ * may take several of one rank. What fails here (an order that is wrong, a mutex that cannot be used)
+ * is a programming error, and aborts in every build.
+ */
 #include "lock.h"
 
 #include <assert.h>

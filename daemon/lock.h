@@ -6,7 +6,7 @@
  * objects that way): it cannot wait, so it cannot deadlock.
  *
  *      tree -> inode -> object table -> object -> page queues -> free list
- *           -> swap -> reserve -> pager map -> arena -> loop
+ *           -> dirty vnodes -> swap -> reserve -> pager map -> arena -> loop
  *
  * No lock is held across I/O, nor across an access that can fault on the arena: a busy page is.
  */
@@ -25,6 +25,7 @@ enum uvm_lock_rank {
     UVM_LR_OBJECT,
     UVM_LR_PAGEQ,
     UVM_LR_FREEQ,
+    UVM_LR_DIRTY,
     UVM_LR_SWAP,
     UVM_LR_RESERVE,
     UVM_LR_PAGERMAP,

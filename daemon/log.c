@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A line is put together on the stack and leaves in one write(2): no lock, no buffer of stdio's. So
+ * lines of several threads stay whole, and a thread may log with any lock held. A line that is too
+ * long is cut off.
+ */
 #include "log.h"
 
 #include <errno.h>

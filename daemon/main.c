@@ -17,6 +17,7 @@
 #include <systemd/sd-daemon.h>
 #endif
 
+#include "cleaner.h"
 #include "config.h"
 #include "control.h"
 #include "fault.h"
@@ -28,6 +29,7 @@
 #include "pager/pager.h"
 #include "pager/pagermap.h"
 #include "pager/swap.h"
+#include "pager/vnode.h"
 #include "pdaemon.h"
 #include "pmap/pmap.h"
 #include "reserve.h"
@@ -35,8 +37,11 @@
 #include "stats.h"
 #include "util.h"
 #include "../fuse/anon.h"
-#include "../fuse/ops.h"
+#include "../fuse/dev.h"
+#include "../fuse/fs.h"
 #include "../fuse/session.h"
+#include "../fuse/view.h"
+#include "../fuse/vn.h"
 
 enum { EXIT_USAGE = 2 };
 
@@ -46,6 +51,7 @@ static struct {
     sigset_t signals;
     int signal_fd;
     int ended_fd; /* eventfd: the kernel has ended the session */
+    bool started; /* until then, a stop also removes the swap files that were made */
 } uvmd;
 
 static void notify(const char *state)
@@ -105,18 +111,26 @@ static int memory_up(const struct uvm_config *cfg, struct uvm_error *err)
     return 0;
 }
 
+static void swap_down(void)
+{
+    if (!uvmd.started)
+        uvm_swap_discard();
+    uvm_swap_fini();
+}
+
 static int swap_up(const struct uvm_config *cfg, struct uvm_error *err)
 {
     uvm_swap_init();
     uvm_swap_faults(cfg->faults);
+    uvn_faults(cfg->faults);
     for (unsigned i = 0; i < cfg->nswap; i++) {
         int rc = uvm_swap_add(&cfg->swap[i], err);
         if (rc) {
-            uvm_swap_fini();
+            swap_down();
             return rc;
         }
     }
-    uvmpd_tune(); /* with swap, it is known what can be promised */
+    uvmpd_tune(*cfg->source); /* with swap, it is known what can be promised */
     return 0;
 }
 
@@ -128,8 +142,37 @@ static int loops_up(const struct uvm_config *cfg, struct uvm_error *err)
 static int control_up(const struct uvm_config *cfg, struct uvm_error *err)
 {
     uvm_control_commands(cfg);
-    uvm_control_register_objects(&uvm_anon_provider);
+    uvm_control_register_objects(&uvm_view_provider);
     return uvm_control_start(cfg->socket, err);
+}
+
+static void tree_close(void)
+{
+    uvm_fs_clear();
+    uvm_tree_close();
+    uvm_tree_remove(uvmd.tree);
+}
+
+static int devices_up(const struct uvm_config *cfg, struct uvm_error *err)
+{
+    return uvm_devfs_up(cfg->device, cfg->ndevice, err);
+}
+
+static int cleaner_up(const struct uvm_config *cfg, struct uvm_error *err)
+{
+    return *cfg->source ? uvm_cleaner_start(err) : 0;
+}
+
+static int source_up(const struct uvm_config *cfg, struct uvm_error *err)
+{
+    return *cfg->source ? uvm_vn_init(cfg->source, cfg->mountpoint, err) : 0;
+}
+
+/* The mount is gone, and everything below still works: write the files out. */
+static void source_down(void)
+{
+    uvm_vn_drain();
+    uvm_vn_fini();
 }
 
 static int tree_up(const struct uvm_config *cfg, struct uvm_error *err)
@@ -144,9 +187,17 @@ static int tree_up(const struct uvm_config *cfg, struct uvm_error *err)
     int rc = uvm_tree_open(uvmd.tree, true, 0, err);
     if (rc)
         return rc;
+    if (*cfg->source)
+        rc = uvm_fs_add(&uvm_fs_vnode);
+    if (cfg->ndevice && !rc)
+        rc = uvm_fs_add(&uvm_fs_device);
+    if (rc) {
+        tree_close();
+        return uvm_fail(err, rc, "%s: %s", uvmd.tree, strerror(-rc));
+    }
     uvm_inode_init(&uvm_anon_hooks);
     uvm_dirs_init();
-    uvm_anon_enable(true);
+    uvm_view_enable(true);
     return 0;
 }
 
@@ -154,8 +205,7 @@ static void tree_down(void)
 {
     uvm_dirs_fini();
     uvm_inode_fini();
-    uvm_tree_close();
-    uvm_tree_remove(uvmd.tree);
+    tree_close();
 }
 
 static int pdaemon_up(const struct uvm_config *cfg, struct uvm_error *err)
@@ -176,6 +226,7 @@ static int mount_up(const struct uvm_config *cfg, struct uvm_error *err)
         .allow_other = cfg->allow_other,
         .suid = cfg->suid,
         .dev = cfg->dev,
+        .exec = cfg->exec,
         .ended = session_ended,
     };
     int rc = uvm_session_start(&session, err);
@@ -208,14 +259,18 @@ static const struct {
     void (*down)(void);
 } steps[] = {
     {uvm_config_check_mountpoint, NULL},
+    {uvm_config_check_source, NULL},
     {signals_up, NULL},
     {memory_up, NULL},
     {loops_up, uvm_session_fini},
-    {swap_up, uvm_swap_fini},
+    {swap_up, swap_down},
     {control_up, uvm_control_stop},
+    {devices_up, uvm_devfs_down},
     {tree_up, tree_down},
     {pdaemon_up, uvmpd_stop},
     {faultd_up, uvm_faultd_stop},
+    {cleaner_up, uvm_cleaner_stop},
+    {source_up, source_down},
     {mount_up, uvm_session_stop},
     {revoker_up, uvm_revoker_stop},
 };
@@ -224,7 +279,7 @@ enum { NSTEPS = sizeof(steps) / sizeof(steps[0]) };
 
 static void teardown(unsigned nsteps)
 {
-    uvm_anon_enable(false);
+    uvm_view_enable(false);
     while (nsteps-- > 0)
         if (steps[nsteps].down)
             steps[nsteps].down();
@@ -318,6 +373,7 @@ int main(int argc, char **argv)
         report("uvmd", &err);
         return EXIT_FAILURE;
     }
+    uvmd.started = true;
     log_info("serving %s", uvmd.cfg.mountpoint);
     notify("READY=1");
     bool aborted = false;

@@ -23,6 +23,7 @@
 struct span {
     uint32_t first, npages; /* page indices */
     uint64_t resident;      /* bit i: page first + i is in the arena */
+    uint64_t clean;         /* of those, the ones whose bytes are on the backing store too */
     uint32_t window, gen;
 };
 
@@ -49,20 +50,41 @@ static struct tally tally_range(struct uvm_object *uobj, uint32_t first, uint32_
     return t;
 }
 
-/*
- * Note that the pages of a span are used. A clean page that the client cache is about to hold is
- * not worth keeping here as well: it is first in line to be freed. => object locked
- */
-static void note_use(struct uvm_leaf *leaf, uint32_t at, uint32_t n)
+/* Note that the resident pages of a span are used. => object locked; returns those that are clean */
+static uint64_t note_use(const struct uvm_leaf *leaf, const struct span *s)
 {
-    UVM_LOCK_SCOPE(uvm_page_queue_lock());
-    for (uint32_t i = at; i < at + n; i++) {
-        struct vm_page *pg = uvm_entry_page(leaf->entry[i]);
-        if (!pg)
-            continue;
-        if (!(pg->flags & PG_CLEAN)) {
+    uint64_t clean = 0;
+
+    for (uint32_t i = 0; i < s->npages; i++) {
+        struct vm_page *pg = uvm_entry_page(leaf->entry[(s->first + i) % UVM_WINDOW_PAGES]);
+        if (pg && (pg->flags & PG_CLEAN))
+            clean |= 1ull << i;
+        else if (pg)
             uvm_page_reference(pg);
-        } else if (pg->pqflags & (PQ_ACTIVE | PQ_INACTIVE)) {
+    }
+    return clean;
+}
+
+/*
+ * A clean page that the client cache is about to hold is not worth keeping here as well: it is first
+ * in line to be freed. But not before it has been copied: then it would go under the copy.
+ * => no lock
+ */
+static void note_copied(struct uvm_object *uobj, const struct span *spans, unsigned nspans)
+{
+    for (unsigned k = 0; k < nspans; k++) {
+        if (!spans[k].clean)
+            continue;
+        UVM_LOCK_SCOPE(&uobj->lock);
+        const struct uvm_leaf *leaf = uvm_leaf_lookup(uobj, spans[k].first);
+        if (!leaf)
+            continue;
+        UVM_LOCK_SCOPE(uvm_page_queue_lock());
+        for (uint64_t rest = spans[k].clean; rest; rest &= rest - 1) {
+            uint32_t pgno = spans[k].first + (uint32_t)__builtin_ctzll(rest);
+            struct vm_page *pg = uvm_entry_page(leaf->entry[pgno % UVM_WINDOW_PAGES]);
+            if (!pg || !(pg->flags & PG_CLEAN) || !(pg->pqflags & (PQ_ACTIVE | PQ_INACTIVE)))
+                continue;
             uvm_policy->dequeue(pg);
             uvm_policy->enqueue(pg, UVM_Q_FIRST);
         }
@@ -80,7 +102,7 @@ static unsigned make_spans(struct uvm_object *uobj, uint32_t first, uint32_t n, 
         uint32_t at = (first + done) % UVM_WINDOW_PAGES;
         s->first = first + done;
         s->npages = MIN(n - done, UVM_WINDOW_PAGES - at);
-        s->resident = 0;
+        s->resident = s->clean = 0;
         s->window = UVM_NOWINDOW;
         done += s->npages;
         struct uvm_leaf *leaf = uvm_leaf_lookup(uobj, s->first);
@@ -95,7 +117,7 @@ static unsigned make_spans(struct uvm_object *uobj, uint32_t first, uint32_t n, 
         if (s->resident) {
             s->window = leaf->window;
             s->gen = pmap_window_gen(leaf->window);
-            note_use(leaf, at, s->npages);
+            s->clean = note_use(leaf, s);
         }
     }
     return count;
@@ -187,6 +209,7 @@ void uvm_read_run(struct uvm_rw *rw)
         for (unsigned i = 0; i < nspans; i++)
             stale |= spans[i].resident && pmap_window_gen(spans[i].window) != spans[i].gen;
         if (!stale) {
+            note_copied(rw->uobj, spans, nspans);
             read_done(rw, spans, nspans);
             return;
         }

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The counters are one structure, made from the list in the header; walking them expands the list
+ * again, so a counter that is added there appears everywhere. A latency's bucket is the number of
+ * significant bits of its microseconds.
+ */
 #include "stats.h"
 
 struct uvm_stats uvmexp;

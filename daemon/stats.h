@@ -4,8 +4,8 @@
  *
  * A counter is a relaxed atomic: it is exact, but two counters read together may be of different
  * moments. Levels (free, active, ...) are kept by the module that owns the quantity; the rest only
- * grow. The list below is the one place that names a counter: the control socket and the metrics
- * are generated from it.
+ * grow. The list below is the one place that names a counter: what the control socket shows is
+ * generated from it.
  */
 #ifndef UVMD_STATS_H
 #define UVMD_STATS_H
@@ -28,6 +28,7 @@
     X(inactarg, "target inactive pages")                          \
     X(reserved, "pages reserved by objects")                      \
     X(reservemax, "pages that can be reserved")                   \
+    X(lent, "pages of zeroes out without a reservation")          \
     X(nswapdev, "swap devices")                                   \
     X(swpages, "swap pages")                                      \
     X(swpginuse, "swap pages in use")                             \
@@ -43,6 +44,7 @@
     X(vnpgin, "pages read from files")                            \
     X(vnpageouts, "page-out operations to files")                 \
     X(vnpgout, "pages written to files")                          \
+    X(vndirty, "pages of files not yet written")                  \
     X(pdwoke, "times the pagedaemon woke")                        \
     X(pdrevs, "scans of the pagedaemon")                          \
     X(pdscans, "pages scanned")                                   \
@@ -59,6 +61,7 @@
     X(flt_pgwait, "requests that waited for a busy page")         \
     X(flt_noram, "requests that waited for a free page")          \
     X(flt_norsrv, "requests that waited for a reservation")       \
+    X(flt_vnwait, "requests that waited for files to be written") \
     X(flt_regen, "optimistic copies thrown away")                 \
     X(reserve_fail, "requests refused for want of a reservation") \
     X(ioerrors, "I/O errors of the backing store")                \

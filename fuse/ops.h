@@ -42,8 +42,6 @@ void uvm_dirs_init(void);
 void uvm_dirs_fini(void);
 
 void uvm_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
-void uvm_op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup);
-void uvm_op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets);
 void uvm_op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
 void uvm_op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev);
 void uvm_op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,

@@ -13,7 +13,7 @@
  * A handle is a number and not an address: one that a former process gave out is not in the table,
  * and is read without a ceiling.
  */
-#include "ops.h"
+#include "fs.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -149,21 +149,23 @@ static bool listing_dot(struct listing *list, const char *name, off_t off, uint6
     return listing_add(list, name, off, &entry);
 }
 
-/* Add a name; with plus its attributes and a look-up. A file that has just gone is passed over. */
+/* Add a name; with plus its attributes and a look-up. A file that has just gone is passed over; the
+ * top directory of another tree is a name alone (fs.h). */
 static bool listing_name(struct listing *list, const struct uvm_dirent *ent)
 {
     struct fuse_entry_param entry = {
         .attr = {.st_ino = ent->ino, .st_mode = (mode_t)ent->type << 12}};
+    bool plus = list->plus && uvm_fs_of(ent->ino) == &uvm_fs_anon;
     UVM_INODE_REF(inode);
 
-    if (list->plus) {
+    if (plus) {
         if (uvm_inode_get(NULL, ent->ino, &inode))
             return true;
         uvm_entry_fill(inode, &entry);
     }
     if (!listing_add(list, ent->name, (off_t)ent->cookie, &entry))
         return false;
-    if (list->plus) {
+    if (plus) {
         uvm_inode_remember(inode, 1);
         list->given[list->ngiven++] = ent->ino;
     }

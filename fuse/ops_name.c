@@ -43,23 +43,12 @@ void uvm_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     reply_entry(req, error, inode);
 }
 
-void uvm_op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
-{
-    uvm_inode_forget(ino, nlookup);
-    fuse_reply_none(req);
-}
-
-void uvm_op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
-{
-    for (size_t i = 0; i < count; i++)
-        uvm_inode_forget(forgets[i].ino, forgets[i].nlookup);
-    fuse_reply_none(req);
-}
-
+/* The umask may have been left to us (uvm_fs_acl), and does no harm twice; links have none. */
 static struct uvm_new new_file(fuse_req_t req, uint32_t mode)
 {
     const struct fuse_ctx *ctx = fuse_req_ctx(req);
-    return (struct uvm_new){.mode = mode, .uid = ctx->uid, .gid = ctx->gid};
+    uint32_t mask = S_ISLNK(mode) ? 0 : ctx->umask & 0777;
+    return (struct uvm_new){.mode = mode & ~mask, .uid = ctx->uid, .gid = ctx->gid};
 }
 
 static void make(fuse_req_t req, fuse_ino_t parent, const char *name, const struct uvm_new *what)

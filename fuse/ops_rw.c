@@ -11,17 +11,19 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "../daemon/protect.h"
+#include "../daemon/reserve.h"
 #include "../daemon/revoker.h"
 #include "../daemon/rw.h"
 #include "channel.h"
+#include "fs.h"
 #include "ops_file.h"
 
 struct file_io {
     struct uvm_rw rw;
     fuse_req_t req;
-    struct uvm_inode *inode; /* the kernel's look-up keeps it: it waits for the reply */
+    struct uvm_file file; /* the kernel's look-up keeps it: it waits for the reply */
     struct uvm_payload *payload;
-    bool direct; /* write: through O_DIRECT */
     bool kernel; /* write: the kernel writes back, no time or size is news */
     bool *ended; /* set when the request ends while it is being started */
     /* A write(2) that waits can be interrupted; on the loop's thread unless it says otherwise. */
@@ -62,47 +64,48 @@ static void file_io_free(struct file_io *io)
 /* The object and request of a transfer. => NULL: replied with an error */
 static struct file_io *file_io_new(fuse_req_t req, fuse_ino_t ino)
 {
-    struct uvm_inode *inode = uvm_inode_find(ino);
-    struct uvm_object *uobj = inode ? uvm_inode_object(inode) : NULL;
-    struct file_io *io = uobj ? malloc(sizeof(*io)) : NULL;
+    struct uvm_file file;
+    int error = uvm_fs_of(ino)->file(ino, &file);
+    struct file_io *io = error ? NULL : malloc(sizeof(*io));
 
     if (!io) {
-        fuse_reply_err(req, !inode ? ENOENT : ENOMEM);
+        fuse_reply_err(req, error ? -error : ENOMEM);
         return NULL;
     }
     uvm_file_requests++;
     io->req = req;
-    io->inode = inode;
+    io->file = file;
     io->payload = NULL;
-    io->kernel = io->direct = false;
+    io->kernel = false;
     io->ended = NULL;
     io->cancelling = false;
     io->done = false;
-    io->rw.uobj = uobj;
+    io->rw.uobj = file.uobj;
     io->rw.loop = uvm_loop_self();
     io->rw.flags = 0;
     return io;
 }
 
-/* Zeroes without a reservation are taken back as soon as they are out. => false: they may not go
- * out */
-static bool revoke_after(const struct uvm_rw *rw)
+/* Take a range out of the client cache as soon as the request at hand has its reply, which may be
+ * now or soon. => as uvm_revoker_range */
+static bool revoke_after(uint64_t object, uint64_t from, uint64_t to, uint32_t lent)
 {
-    uint32_t first = (uint32_t)uvm_atop(rw->off);
-    uint32_t end = (uint32_t)uvm_atop(uvm_round_page(rw->off + rw->len));
-    return uvm_revoker_range(rw->uobj->id, first, end - first);
+    uint32_t first = (uint32_t)uvm_atop(from), end = (uint32_t)uvm_atop(uvm_round_page(to));
+    return uvm_revoker_range(object, first, end - first, lent);
 }
 
 static void read_done(struct uvm_rw *rw, int error)
 {
     struct file_io *io = UVM_CONTAINER_OF(rw, struct file_io, rw);
 
-    if (!error && rw->unreserved && !revoke_after(rw))
+    if (rw->lent && !revoke_after(rw->uobj->id, rw->off, rw->off + rw->len, rw->lent)) {
+        uvm_reserve_return(rw->lent);
         error = -ENOSPC;
+    }
     if (error) {
         fuse_reply_err(io->req, -error);
     } else {
-        uvm_inode_accessed(io->inode);
+        io->file.ops->accessed(io->file.node);
         fuse_reply_buf(io->req, rw->dst, rw->len);
     }
     file_io_free(io);
@@ -113,9 +116,15 @@ void uvm_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct 
     struct file_io *io = file_io_new(req, ino);
     if (!io)
         return;
-    uint64_t eof = uvm_inode_size(io->inode), from = (uint64_t)off;
+    uint64_t eof = io->file.ops->size(io->file.node), from = (uint64_t)off;
     if (from >= eof || !size) {
         fuse_reply_buf(req, NULL, 0);
+        file_io_free(io);
+        return;
+    }
+    int denied = uvm_protect_check(io->rw.uobj, false);
+    if (denied) {
+        fuse_reply_err(req, -denied);
         file_io_free(io);
         return;
     }
@@ -124,6 +133,8 @@ void uvm_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct 
     io->rw.dst = uvm_read_buffer();
     if ((fi->flags & O_ACCMODE) == O_RDONLY)
         io->rw.flags |= UVM_RW_READONLY;
+    if (size > UVM_PAGE_SIZE && !(fi->flags & O_DIRECT))
+        io->rw.flags |= UVM_RW_AHEAD;
     io->rw.done = read_done;
     uvm_read(&io->rw);
 }
@@ -153,14 +164,23 @@ static void write_reply(struct file_io *io, int error)
 {
     /* A write that ran out of room in the middle has written what came before. */
     size_t written = error ? io->rw.at : io->rw.len;
+    uint64_t object = io->rw.uobj->id; /* which may be gone when the reply is out */
 
     if (written)
-        uvm_inode_wrote(io->inode, io->kernel ? 0 : io->rw.off + written, false);
-    /* The kernel makes EIO of a short direct write. */
-    if (error && (io->kernel || io->direct || !written))
+        io->file.ops->wrote(io->file.node, io->kernel ? 0 : io->rw.off + written, false);
+    if (error && (io->kernel || !written)) {
         fuse_reply_err(io->req, -error);
-    else
+        written = 0;
+    } else {
         fuse_reply_write(io->req, written);
+    }
+    /*
+     * What a WRITE has not written the kernel no longer takes for up to date, and reads it again,
+     * also when it holds bytes of a mapping that have not been written back. Have it write them
+     * back first. This cannot be done before the reply, and is not worth waiting for.
+     */
+    if (error && !io->kernel)
+        revoke_after(object, io->rw.off + written, io->rw.off + io->rw.len, 0);
 }
 
 static void write_done(struct uvm_rw *rw, int error)
@@ -178,6 +198,21 @@ static void write_done(struct uvm_rw *rw, int error)
         file_io_free(io);
 }
 
+/* The request goes on when its handler has returned: see that its bytes are still there then. */
+static void write_keep(struct file_io *io)
+{
+    struct uvm_rw *rw = &io->rw;
+    uint64_t from = rw->off + rw->at;
+    int flags = io->kernel ? UVM_PAYLOAD_URGENT : 0;
+    size_t kept = 0;
+
+    if (!flags && !uvm_write_cached(rw, (uint32_t)uvm_atop(from) + 1))
+        flags |= UVM_PAYLOAD_FRESH;
+    const char *data =
+        uvm_payload_keep(rw->src + rw->at, from, rw->len - rw->at, flags, &io->payload, &kept);
+    uvm_write_moved(rw, data, kept);
+}
+
 /* Start the write, and be ready for an interruption if it has to wait. */
 static void write_start(struct file_io *io)
 {
@@ -188,9 +223,20 @@ static void write_start(struct file_io *io)
     if (ended)
         return;
     io->ended = NULL;
+    write_keep(io);
     io->cancel.fn = write_cancel;
     if (!io->kernel)
         fuse_req_interrupt_func(io->req, write_interrupted, io);
+}
+
+/* The object is frozen (protect.h). The refused bytes are in the client cache: have them go. */
+static void write_denied(struct file_io *io, int error, uint64_t from, size_t size)
+{
+    uint64_t object = io->rw.uobj->id;
+
+    fuse_reply_err(io->req, -error);
+    revoke_after(object, from, from + size, 0);
+    file_io_free(io);
 }
 
 void uvm_op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
@@ -210,13 +256,12 @@ void uvm_op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, 
     if (!io)
         return;
     io->kernel = fi->writepage;
-    io->direct = !io->kernel && (fi->flags & O_DIRECT);
-    io->rw.src = uvm_payload_take(buf, size, io->kernel, &io->payload);
-    if (!io->rw.src) {
-        fuse_reply_err(req, ENOMEM);
-        file_io_free(io);
+    int denied = uvm_protect_check(io->rw.uobj, true);
+    if (denied) {
+        write_denied(io, denied, from, size);
         return;
     }
+    io->rw.src = buf;
     io->rw.off = from;
     io->rw.len = size;
     if (io->kernel)

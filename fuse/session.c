@@ -1,4 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The life of the mount. The main thread alone starts, unmounts and stops; revoke and settle are the
+ * revoker's, which runs from after the start until before the stop. So nothing in `session` changes
+ * while somebody else looks at it, and it has no lock.
+ *
+ *      start     mount(2) -> libfuse takes the descriptor -> INIT is answered -> channel -> loops run
+ *      unmount   the mount leaves the name space; loops and connection go on: clients are served
+ *      stop      no more requests are read -> those in hand end -> loops end -> channel is freed ->
+ *                libfuse closes the descriptor, and with it the connection
+ *
+ * stop undoes any part of start. Each of its steps needs what the later ones take away: a request in
+ * hand its loop, its reply the connection. What is still mounted is detached before all of them, because
+ * a mount without a server hangs whoever meets it.
+ *
+ * The daemon never waits on its own mount: umount2(2), which may, is called by a child process.
+ */
 #include "session.h"
 
 #include <errno.h>
@@ -13,7 +29,7 @@
 #include "../daemon/pager/pagermap.h"
 #include "../daemon/util.h"
 #include "channel.h"
-#include "ops.h"
+#include "fs.h"
 #include "ops_file.h"
 
 #define MAX_TRANSFER   (1u << 20) /* of one READ or WRITE: a cluster */
@@ -51,8 +67,12 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
     conn->congestion_threshold = MAX_BACKGROUND * 3 / 4;
     conn->time_gran = 1;
     want(conn, FUSE_CAP_ASYNC_READ, true);
-    want(conn, FUSE_CAP_ASYNC_DIO, true);
+    /* O_DIRECT writes that wait would take up the kernel's background requests, and its write-back
+     * would wait behind them; and it would make EIO of a short one. */
+    want(conn, FUSE_CAP_ASYNC_DIO, false);
     want(conn, FUSE_CAP_PARALLEL_DIROPS, true);
+    /* A list that new files inherit stands instead of the umask, so the kernel must not apply that. */
+    want(conn, FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK, uvm_fs_acl());
     want(conn, FUSE_CAP_READDIRPLUS, true);
     want(conn, FUSE_CAP_READDIRPLUS_AUTO, true);
     want(conn, FUSE_CAP_CACHE_SYMLINKS, true);
@@ -66,41 +86,6 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
     /* A copy is cheaper than a pipe here. */
     want(conn, FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE, false);
 }
-
-static const struct fuse_lowlevel_ops ops = {
-    .init = op_init,
-    .lookup = uvm_op_lookup,
-    .forget = uvm_op_forget,
-    .forget_multi = uvm_op_forget_multi,
-    .getattr = uvm_op_getattr,
-    .setattr = uvm_op_setattr,
-    .readlink = uvm_op_readlink,
-    .mknod = uvm_op_mknod,
-    .mkdir = uvm_op_mkdir,
-    .unlink = uvm_op_unlink,
-    .rmdir = uvm_op_rmdir,
-    .symlink = uvm_op_symlink,
-    .rename = uvm_op_rename,
-    .link = uvm_op_link,
-    .open = uvm_op_open,
-    .read = uvm_op_read,
-    .write = uvm_op_write,
-    .release = uvm_op_release,
-    .fsync = uvm_op_fsync,
-    .opendir = uvm_op_opendir,
-    .readdir = uvm_op_readdir,
-    .readdirplus = uvm_op_readdirplus,
-    .releasedir = uvm_op_releasedir,
-    .fsyncdir = uvm_op_fsync,
-    .statfs = uvm_op_statfs,
-    .setxattr = uvm_op_setxattr,
-    .getxattr = uvm_op_getxattr,
-    .listxattr = uvm_op_listxattr,
-    .removexattr = uvm_op_removexattr,
-    .create = uvm_op_create,
-    .fallocate = uvm_op_fallocate,
-    .lseek = uvm_op_lseek,
-};
 
 /*
  * Mount by mount(2) on a descriptor of our own, not through libfuse: the errors have names, and the
@@ -119,7 +104,8 @@ static int mount_device(const struct uvm_session_config *cfg, struct uvm_error *
     snprintf(options, sizeof(options),
              "fd=%d,rootmode=40000,user_id=%u,group_id=%u,default_permissions%s", fd, geteuid(),
              getegid(), cfg->allow_other ? ",allow_other" : "");
-    unsigned long flags = (cfg->suid ? 0 : MS_NOSUID) | (cfg->dev ? 0 : MS_NODEV);
+    unsigned long flags =
+        (cfg->suid ? 0 : MS_NOSUID) | (cfg->dev ? 0 : MS_NODEV) | (cfg->exec ? 0 : MS_NOEXEC);
     if (mount("uvmd", cfg->mountpoint, "fuse.uvmd", flags, options)) {
         int code = -errno;
         return uvm_fail(err, code, "cannot mount on %s: %s%s", cfg->mountpoint, strerror(-code),
@@ -131,10 +117,12 @@ static int mount_device(const struct uvm_session_config *cfg, struct uvm_error *
 
 static int make_session(const struct uvm_session_config *cfg, struct uvm_error *err)
 {
+    struct fuse_lowlevel_ops ops = uvm_dispatch_ops; /* libfuse keeps a copy */
     char *argv[] = {"uvmd", NULL};
     struct fuse_args args = FUSE_ARGS_INIT(1, argv);
     char name[32];
 
+    ops.init = op_init;
     session.se = fuse_session_new(&args, &ops, sizeof(ops), NULL);
     fuse_opt_free_args(&args);
     if (!session.se)
@@ -255,6 +243,13 @@ static void let_requests_end(void)
                     uvm_file_requests, STOP_WAIT_MS / 1000);
 }
 
+static int abandon(const struct uvm_fs *fs, void *arg)
+{
+    if (fs->abandon)
+        fs->abandon();
+    return 0;
+}
+
 void uvm_session_stop(void)
 {
     if (session.mounted)
@@ -268,6 +263,7 @@ void uvm_session_stop(void)
     for (unsigned i = 0; i < session.running; i++)
         uvm_loop_join(session.loops[i]);
     session.running = 0;
+    uvm_fs_foreach(abandon, NULL);
     session.channel->stop();
     if (session.se)
         fuse_session_destroy(session.se);

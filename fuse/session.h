@@ -17,8 +17,8 @@
 struct uvm_session_config {
     const char *mountpoint; /* absolute */
     bool allow_other;
-    bool suid, dev;
-    void (*ended)(void); /* the kernel has ended the session; on a loop's thread */
+    bool suid, dev, exec; /* what the mount honours */
+    void (*ended)(void);  /* the kernel has ended the session; on a loop's thread */
 };
 
 /*
@@ -65,7 +65,8 @@ void uvm_session_settle(void);
 /* uvm_session_transport: what carries the requests, for status. */
 const char *uvm_session_transport(void);
 
-/* uvm_mount_device: the device number of the topmost mount there, from mountinfo. => 0 or -ENOENT */
+/* uvm_mount_device: the device number of the topmost mount there, from mountinfo. => 0; -ENOENT: none;
+ * -errno: mountinfo cannot be read */
 int uvm_mount_device(const char *mountpoint, unsigned *ret_major, unsigned *ret_minor);
 
 /*

@@ -18,16 +18,17 @@ import sys
 # The first pattern that matches a path gives its layer.
 LAYERS = [
     # 0: of use to everybody, uses nobody
-    (0, "daemon/error.*", "daemon/log.*", "daemon/lock.*", "daemon/stats.*", "daemon/util.h", "daemon/size.*"),
+    (0, "daemon/error.*", "daemon/log.*", "daemon/lock.*", "daemon/stats.*", "daemon/util.h", "daemon/size.*",
+     "daemon/mountinfo.*"),
     # 1: pages, objects, their queues and promises, the loops and the record that outlives them
-    (1, "daemon/page.*", "daemon/page_md.h", "daemon/object.*", "daemon/objmap.*", "daemon/policy.h",
+    (1, "daemon/page.*", "daemon/page_md.h", "daemon/object.*", "daemon/objmap.*", "daemon/objtab.*", "daemon/policy.h",
      "daemon/policy_*.c", "daemon/loop.*", "daemon/loop_io.c", "daemon/loop_impl.h", "daemon/ledger.*",
      "daemon/reserve.*"),
     # 2: two halves that know of each other only what page_md.h says
     (2, "daemon/pager/*", "daemon/pmap/*"),
     # 3: the walks, which bring the two together
-    (3, "daemon/fault.*", "daemon/faultd.*", "daemon/rw.*", "daemon/read.c", "daemon/write.c", "daemon/space.c", "daemon/pdaemon.*",
-     "daemon/revoker.*"),
+    (3, "daemon/cleaner.*", "daemon/fault.*", "daemon/faultd.*", "daemon/rw.*", "daemon/read.c", "daemon/write.c", "daemon/space.c", "daemon/protect.*", "daemon/pdaemon.*", "daemon/pdscan.*",
+     "daemon/revoker.*", "daemon/revoker_*"),
     # 4: the ways in. The configuration is here because it knows what a swap specification is
     # (config.h includes pager/swap.h for struct uvm_swapspec); nothing below includes it.
     (4, "fuse/*", "daemon/control*", "daemon/config*"),
@@ -70,13 +71,19 @@ ROOMS = {
 PRIVATE = {
     "daemon/loop_impl.h": ["daemon/loop*", "tests/unit/test_loop*"],
     "daemon/objmap.h": ["daemon/obj*.c"],
+    "daemon/objtab.h": ["daemon/obj*.c"],
+    "daemon/pdscan.h": ["daemon/pd*.c"],
     "daemon/control_socket.h": ["daemon/control*"],
     "daemon/config_value.h": ["daemon/config*"],
     "daemon/pmap/pmap_impl.h": ["daemon/pmap/*"],
     "daemon/pmap/pmap_soft.h": ["daemon/pmap/*", "tests/unit/*"],
     "daemon/pager/swap_*.h": ["daemon/pager/swap*", "tests/unit/test_swap*"],
+    "daemon/pager/vnode_impl.h": ["daemon/pager/vnode*"],
+    "daemon/pager/getrun.h": ["daemon/pager/*"],
     "fuse/inode_md.h": ["fuse/inode*"],
     "fuse/tree_db.h": ["fuse/tree*"],
+    "fuse/vn_*.h": ["fuse/vn*", "tests/unit/test_vn*"],
+    "fuse/payload.h": ["fuse/payload.c", "fuse/chan_*.c", "tests/unit/test_payload.c"],
     "tests/*": ["tests/*"],
 }
 

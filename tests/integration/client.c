@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A client is a fork that ends by its exit status, its alarm, or with its parent. What failed is text
+ * in a shared page that the first to fail takes with one compare-and-swap, so the cause is told and not
+ * what followed from it.
+ *
+ * An access that may meet SIGBUS leaves the handler by siglongjmp, and only while one is expected: any
+ * other SIGBUS ends the process.
+ */
 #include "client.h"
 
 #include <poll.h>

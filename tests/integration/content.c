@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Every word is a hash of seed and page, stepped by its index, and made odd: no word is 0, so a hole is
+ * told from data, and a word at the wrong place is wrong. Files are mapped a stretch at a time, so that a
+ * file may be larger than what the machine maps at once.
+ */
 #include "content.h"
 
 #include <fcntl.h>

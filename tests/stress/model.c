@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The model is one shared mapping made before the first fork, and each file's shadow another, which
+ * takes memory only where something was written. The last operations of a file are kept in a ring and
+ * printed with a mismatch, for a byte alone does not tell how it came about.
+ */
 #include "model.h"
 
 #include <inttypes.h>

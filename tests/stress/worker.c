@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A worker draws an operation by its weight, then a place. Two sequences of random numbers: one for what
+ * it does to its own files, drawn in the same order in every run whatever the others do; one for the
+ * looks at others' files, whose outcome depends on time.
+ */
 #include "worker_impl.h"
 
 #include <fcntl.h>

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * An operation is done to the file, and to the shadow as far as the file took it. Where a refusal leaves
+ * open what the file holds, the file is cut off. A page may be refused only in a full run, and only
+ * where the shadow has nothing but zeroes: it may be a hole.
+ */
 #include "worker_impl.h"
 
 #include <fcntl.h>

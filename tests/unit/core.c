@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Requests, clusters and checks of the fixture. Nothing here waits: what a call has started is run by
+ * core_run() until nothing is left, on the test's own thread, so a result is there when it returns.
+ * The bytes of a page are made from object, page number and version, and found wrong by any of the
+ * three.
+ */
 #include "core.h"
 
 #include <errno.h>
@@ -55,6 +61,7 @@ void core_down(void)
     ck_assert_uint_eq(uvm_stat_get(wired), 0);
     ck_assert_uint_eq(uvm_stat_get(delivered), 0);
     ck_assert_uint_eq(uvm_stat_get(reserved), 0);
+    ck_assert_uint_eq(uvm_stat_get(lent), 0);
     ck_assert_uint_eq(uvm_stat_get(swpginuse), 0);
     ck_assert_uint_eq(uvm_stat_get(swpgonly), 0);
     ck_assert_uint_eq(uvm_pagermap_free_pages(), UVM_PAGERMAP_PAGES);

@@ -12,6 +12,7 @@
 #include <sys/un.h>
 
 #include "daemon/control.h"
+#include "daemon/page_md.h"
 #include "daemon/pager/swap.h"
 #include "daemon/stats.h"
 #include "unit.h"
@@ -52,7 +53,20 @@ static int provide_one(const char *name, struct uvm_control_object *ret)
     return 0;
 }
 
-static const struct uvm_control_provider provider = {.foreach = provide_all, .find = provide_one};
+static int protected;
+
+static int provide_protect(const char *name, int prot)
+{
+    if (strcmp(name, "device/d") == 0)
+        return -EOPNOTSUPP;
+    if (strcmp(name, "anon/a"))
+        return -ENOENT;
+    protected = prot;
+    return 0;
+}
+
+static const struct uvm_control_provider provider = {
+    .foreach = provide_all, .find = provide_one, .protect = provide_protect};
 
 static void more_status(struct json_object *status)
 {
@@ -249,6 +263,31 @@ START_TEST(test_object)
 }
 END_TEST
 
+START_TEST(test_protect)
+{
+    static const struct {
+        const char *name;
+        int prot;
+    } prots[] = {{"none", UVM_PROT_NONE}, {"rw", UVM_PROT_RW}, {"ro", UVM_PROT_READ}};
+    struct json_object *row;
+
+    for (unsigned i = 0; i < 3; i++) {
+        protected = -1;
+        ck_assert_int_eq(call(&row, "protect", "/mnt/u/anon/a", prots[i].name, NULL), 0);
+        ck_assert_ptr_null(row);
+        ck_assert_int_eq(protected, prots[i].prot);
+    }
+    ck_assert_int_eq(call(&row, "protect", "anon/a", "wo", NULL), -EINVAL);
+    ck_assert_str_eq(err.msg, "protect: wo: not one of rw, ro, none");
+    ck_assert_int_eq(call(&row, "protect", "anon/a", NULL, NULL), -EINVAL);
+    ck_assert_int_eq(call(&row, "protect", "anon/b", "ro", NULL), -ENOENT);
+    ck_assert_str_eq(err.msg, "anon/b: no such object");
+    ck_assert_int_eq(call(&row, "protect", "device/d", "ro", NULL), -EOPNOTSUPP);
+    ck_assert_str_eq(err.msg, "device/d: a device cannot be protected");
+    ck_assert_int_eq(protected, UVM_PROT_READ);
+}
+END_TEST
+
 START_TEST(test_swap_and_fault)
 {
     static const char *const bad[] = {
@@ -269,6 +308,11 @@ START_TEST(test_swap_and_fault)
         ck_assert_ptr_nonnull(strstr(err.msg, bad[i]));
     }
     ck_assert_int_eq(call(&rows, "fault", "add", "write", "error=corrupt"), -EINVAL);
+    ck_assert_int_eq(call(&rows, "fault", "add", "file", "error=ENOSPC"), -ENOTSUP);
+    ck_assert_ptr_nonnull(strstr(err.msg, "without faults=yes"));
+    static const char *const bad_file[] = {"error=corrupt", "slot=3", "off=x", "count=-1", "object="};
+    for (unsigned i = 0; i < sizeof(bad_file) / sizeof(bad_file[0]); i++)
+        ck_assert_msg(call(&rows, "fault", "add", "file", bad_file[i]) == -EINVAL, "%s", bad_file[i]);
     ck_assert_int_eq(call(&rows, "fault", "clear", "all", NULL), -EINVAL);
     ck_assert_int_eq(call(&rows, "fault", NULL, NULL, NULL), -EINVAL);
 }
@@ -492,6 +536,7 @@ static Suite *control_suite(void)
     tcase_add_test(tc, test_stat);
     tcase_add_test(tc, test_objects);
     tcase_add_test(tc, test_object);
+    tcase_add_test(tc, test_protect);
     tcase_add_test(tc, test_swap_and_fault);
     tcase_add_test(tc, test_log);
     tcase_add_test(tc, test_bad_requests);
