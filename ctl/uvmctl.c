@@ -32,9 +32,11 @@ static const struct command {
     {"stat", NULL, 0, 0, ctl_show_stat, "stat [-i SECONDS]", "the counters, or their changes"},
     {"objects", NULL, 0, 0, ctl_show_objects, "objects", "the objects and their pages"},
     {"object", NULL, 1, 1, ctl_show_object, "object PATH", "one object"},
-    {"protect", NULL, 2, 2, NULL, "protect PATH PROT", "let clients do no more than rw, ro or none"},
+    {"protect", NULL, 2, 2, NULL, "protect PATH PROT",
+     "let clients do no more than rw, ro or none"},
     {"swap", "list", 0, 0, ctl_show_swap, "swap list", "the swap devices"},
-    {"fault", "add", 0, 8, NULL, "fault add [WORD...]", "make transfers of swap or files fail (tests)"},
+    {"fault", "add", 0, 8, NULL, "fault add [WORD...]",
+     "make transfers of swap or files fail (tests)"},
     {"fault", "clear", 0, 0, NULL, "fault clear", "end that"},
     {"log", NULL, 1, 1, NULL, "log LEVEL", "error, warning, info or debug"},
 };

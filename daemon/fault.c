@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <errno.h>
 
+#include "pager/vnode.h"
 #include "pmap/pmap.h"
 #include "stats.h"
 
@@ -70,9 +71,12 @@ static void fault_rundone(struct uvm_getreq *req, uint32_t first, uint32_t n, co
 
     bool alive = true;
     uvm_lock_acquire(&fault->uobj->lock);
+    bool stale = fault->uobj->backed && uvm_vnode(fault->uobj)->epoch != req->epoch;
     for (uint32_t i = 0; i < n; i++) {
         struct vm_page *pg = req->pps[first + i];
         assert(alive); /* the caller's reference keeps the object */
+        if (stale)     /* the file has changed meanwhile: who wants the page looks again */
+            pg->flags |= PG_RELEASED;
         if (errors[i]) {
             if (pg->pgno - fault->pgno < fault->npages)
                 fault->error = errors[i];

@@ -5,11 +5,16 @@
  *      the window is free, or the page was given back,    zeroes that belong to nobody (pmap_stray);
  *      or its object is dying                             the copy that faulted is thrown away
  *      the page is busy                                   waits for that page alone
+ *      it is being brought in from a file                 the same zeroes: see below
  *      the page is on swap                                paged in, like any other
  *      the page is there                                  whoever sleeps may try again
  *      a store to a write-protected page                  writable and dirty
  *      a store to a page that nobody has                  the same zeroes, writable, and an error in
  *                                                         the log
+ *
+ * A page-in from a file may have to wait with its page BUSY: for a change of the file, and that waits for
+ * the page-ins under way, which may belong to the very loop that sleeps on the fault. So nobody sleeps on
+ * such a page: the copy is void, and the reader waits for the page like any request, awake.
  *
  * The daemon stores only into pages it holds BUSY, which have an owner and do not go away; no stray
  * fault should be a store, and one where nobody has the page is a mistake of the daemon's own. Nothing
@@ -91,6 +96,13 @@ static void lend_zeroes(const struct pmap_fault *pf, uint64_t id)
     pmap_stray(pf->apage, id, pf->write);
 }
 
+/* Must the fault wait for the page? => object locked */
+static bool must_wait(const struct uvm_object *uobj, const struct vm_page *pg,
+                      const struct pmap_fault *pf)
+{
+    return pg && (pg->flags & PG_BUSY) && !(uobj->backed && (pg->flags & PG_FAKE) && !pf->write);
+}
+
 /* Resolve what can be without waiting. => object locked; false: must wait or page in */
 static bool resolve_locked(struct uvm_object *uobj, uint32_t pgno, const struct pmap_fault *pf,
                            bool failed)
@@ -98,9 +110,11 @@ static bool resolve_locked(struct uvm_object *uobj, uint32_t pgno, const struct 
     uvm_entry e = uvm_entry_get(uobj, pgno);
     struct vm_page *pg = uvm_entry_page(e);
 
-    if (pg && (pg->flags & PG_BUSY))
+    if (must_wait(uobj, pg, pf))
         return false;
-    if (pg && pf->kind == PMAP_FAULT_WP)
+    if (pg && (pg->flags & PG_BUSY))
+        lend_zeroes(pf, uobj->id);
+    else if (pg && pf->kind == PMAP_FAULT_WP)
         store_to(pg);
     else if (pg)
         pmap_wake(pf->apage, 1);

@@ -122,10 +122,11 @@ static void free_clean(void)
 static void uvmpd_done(struct uvm_cluster *cl, uint32_t nok)
 {
     pd.busy &= ~(1u << (cl - pd.clusters));
-    if (!cl->uobj) /* a file that cannot be written says nothing about swap */
+    if (!cl->uobj) { /* a file says nothing about swap, whether it can be written or not */
         pd.failures = nok ? 0 : pd.failures + 1;
-    if (pd.failures >= UVMPD_FAILURES)
-        pd.resume_ns = uvm_now_ns() + UVMPD_BACKOFF_NS;
+        if (pd.failures >= UVMPD_FAILURES)
+            pd.resume_ns = uvm_now_ns() + UVMPD_BACKOFF_NS;
+    }
     uvmpd_post();
 }
 

@@ -44,14 +44,14 @@ static void take_victim(struct uvmpd_victims *v, struct vm_page *pg, bool nowher
         v->clean[v->nclean++] = pg;
         return;
     }
-    if (backed) {
-        v->centre = pg;
-        return;
-    }
+    /* What the pmap knows of stores is the mark's from now on: the protection takes it from the pmap. */
     uint32_t slot = uvm_page_dirty(pg);
     if (slot)
         uvm_swap_free(slot, 1);
-    v->dirty[v->ndirty++] = pg;
+    if (backed)
+        v->centre = pg;
+    else
+        v->dirty[v->ndirty++] = pg;
 }
 
 /*

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What is denied is one atomic byte of the object, looked at by every request before it starts, and by a
+ * write(2) again before each window: it may have waited for long.
+ */
 #include "protect.h"
 
 #include <errno.h>

@@ -10,8 +10,16 @@
 
 #include "stats.h"
 
+void uvm_rw_came(struct uvm_rw *rw)
+{
+    if (rw->admitted)
+        uvn_dirty_came(rw->admitted);
+    rw->admitted = 0;
+}
+
 void uvm_rw_finish(struct uvm_rw *rw, int error)
 {
+    uvm_rw_came(rw);
     uvm_pageput(&rw->hand);
     rw->nhand = 0;
     if (rw->granted)
@@ -193,7 +201,7 @@ static void rw_start(struct uvm_rw *rw, void (*run)(struct uvm_rw *rw))
     rw->run = run;
     rw->at = 0;
     rw->start_ns = uvm_now_ns();
-    rw->admitted = false;
+    rw->admitted = 0;
     rw->faulted = rw->refused = false;
     rw->nhand = rw->granted = rw->lent = 0;
     rw->stop = UINT64_MAX;

@@ -21,7 +21,9 @@ enum {
     UVM_RW_FORCE = 1, /* write: the kernel writes back what was promised room; never refuse for want
                          of a reservation while the emergency reserve lasts */
     UVM_RW_READONLY = 2, /* read: by somebody who cannot store: zeroes need only a loan */
-    UVM_RW_AHEAD = 4, /* read: perhaps read-ahead, so an error is not the last word: see reserve.h */
+    UVM_RW_AHEAD =
+        4, /* read: perhaps read-ahead, so an error is not the last word: see reserve.h */
+    UVM_RW_ABSENT = 8, /* write of zeroes: also to what is on the backing store only */
 };
 
 struct uvm_rw {
@@ -30,11 +32,12 @@ struct uvm_rw {
     struct uvm_loop *loop;   /* this thread's */
     uint64_t off;            /* bytes; off + len <= 8 TiB */
     size_t len;      /* bytes; reads: at most UVM_CLUSTER_PAGES pages and an unaligned one */
-    const char *src; /* write; NULL: zero what exists, within one page */
+    const char *src; /* write; NULL: zero what is in memory or on swap, within one page */
     char *dst;       /* read */
     int flags;       /* UVM_RW_* */
 
-    /* done: 0 or -errno: -ENOSPC no reservation, -EIO a page could not be had, -ENOMEM. => loop's
+    /* done: 0 or -errno: -ENOSPC no reservation, -EIO a page could not be had, -ENOMEM; of a
+     * write also what uvm_protect_check says, when the object was frozen meanwhile. => loop's
      * thread, no lock; may run before start returns */
     void (*done)(struct uvm_rw *rw, int error);
     void *arg;
@@ -49,6 +52,7 @@ struct uvm_rw {
     bool faulted, refused; /* (refused: a reservation) */
     uint64_t stop;         /* write: it cannot go beyond this byte, */
     int stop_error;        /* because of this */
+    uint32_t absent;       /* write: the first page that the pages waited for are for */
     uint32_t nhand, granted;
     struct vm_pagelist hand;
     struct uvm_fault *fault;
@@ -56,7 +60,7 @@ struct uvm_rw {
     struct uvm_pagewait pagewait;
     struct uvm_reservewait reservewait;
     struct uvn_dirtywait dirtywait;
-    bool admitted; /* write, to a file: it has waited, its next chunk may make pages dirty */
+    uint32_t admitted; /* write, to a file: so many pages of its next chunk have been let in */
 };
 
 /* uvm_read / uvm_write: start. => no lock held */
@@ -115,6 +119,9 @@ void uvm_write_run(struct uvm_rw *rw);
  * => true: there is something before it, run the request again; false: there is nothing, finish it
  */
 bool uvm_rw_stop(struct uvm_rw *rw, uint32_t pgno, int error);
+
+/* uvm_rw_came: what was let in of a write to a file is dirty, or does not come. => no lock held */
+void uvm_rw_came(struct uvm_rw *rw);
 
 /* uvm_rw_finish: give back what the request still has in hand, and end it. => no lock held */
 void uvm_rw_finish(struct uvm_rw *rw, int error);

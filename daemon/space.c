@@ -38,6 +38,7 @@ static void mark_allocated(struct uvm_object *uobj, uint32_t pgno, uint32_t npag
         if (base + UVM_WINDOW_PAGES > pgno + npages)
             mask &= ~0ull >> (base + UVM_WINDOW_PAGES - pgno - npages);
         leaf->allocated |= mask;
+        leaf->revoking &= ~mask; /* what the revoker has in hand stays promised as well */
     }
 }
 

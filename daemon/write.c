@@ -15,6 +15,7 @@
 
 #include "pager/vnode.h"
 #include "pmap/pmap.h"
+#include "protect.h"
 #include "rw.h"
 #include "stats.h"
 
@@ -74,7 +75,8 @@ static enum need chunk_ready(struct uvm_rw *rw, struct chunk *c, int *ret_error)
         uvm_entry e = leaf ? leaf->entry[(c->first + i) % UVM_WINDOW_PAGES] : 0;
         struct vm_page *pg = uvm_entry_page(e);
         busy |= pg && (pg->flags & PG_BUSY);
-        absent += !pg;
+        if (!pg && absent++ == 0)
+            rw->absent = c->first + i;
         if (uvm_entry_unreserved(uobj, e) && empty++ == 0)
             empty_pgno = c->first + i;
         if (uvm_entry_paged_out(uobj, e) && !covers(c, uobj, c->first + i)) {
@@ -239,7 +241,10 @@ static void got_pages(struct uvm_work *work)
 {
     struct uvm_rw *rw = UVM_CONTAINER_OF(work, struct uvm_rw, pagewait.work);
     if (rw->pagewait.failed) {
-        uvm_rw_finish(rw, -EIO);
+        if (uvm_rw_stop(rw, rw->absent, -EIO))
+            rw->run(rw);
+        else
+            uvm_rw_finish(rw, -EIO);
         return;
     }
     TAILQ_CONCAT(&rw->hand, &rw->pagewait.list, pageq);
@@ -255,23 +260,35 @@ static void dirty_answer(struct uvm_work *work)
         uvm_rw_finish(rw, rw->dirtywait.error);
         return;
     }
-    rw->admitted = true;
+    rw->admitted = rw->dirtywait.npages;
     rw->run(rw);
 }
 
 /* May the next chunk make pages of a file dirty? => false: parked until there are fewer */
-static bool admitted(struct uvm_rw *rw)
+static bool admitted(struct uvm_rw *rw, uint32_t npages)
 {
     if (rw->admitted)
         return true;
+    rw->dirtywait.npages = npages;
     rw->dirtywait.work.fn = dirty_answer;
     rw->dirtywait.loop = rw->loop;
     rw->dirtywait.uobj = rw->uobj;
     rw->dirtywait.deadline_ns = rw->flags & UVM_RW_FORCE ? uvm_now_ns() + FORCED_WAIT_NS : 0;
     uvm_pageput(&rw->hand); /* never wait with pages in hand */
     rw->nhand = 0;
-    rw->admitted = !uvn_dirty_wait(&rw->dirtywait);
-    return rw->admitted;
+    if (uvn_dirty_wait(&rw->dirtywait))
+        return false;
+    rw->admitted = npages;
+    return true;
+}
+
+/* Has the object been frozen while a write(2) waited? What the kernel writes back, and has been let in, was
+ * stored before. => object locked */
+static bool frozen(const struct uvm_rw *rw, int *ret_error)
+{
+    if (rw->src && !(rw->flags & UVM_RW_FORCE))
+        *ret_error = uvm_protect_check(rw->uobj, true);
+    return *ret_error != 0;
 }
 
 void uvm_write_run(struct uvm_rw *rw)
@@ -286,14 +303,21 @@ void uvm_write_run(struct uvm_rw *rw)
             uvm_rw_finish(rw, rw->stop_error);
             return;
         }
-        if (rw->uobj->backed && rw->src && !admitted(rw))
-            return;
         chunk_init(&c, rw);
+        if (rw->uobj->backed && rw->src && !admitted(rw, c.npages))
+            return;
         uvm_lock_acquire(&rw->uobj->lock);
+        if (frozen(rw, &error)) {
+            uvm_lock_release(&rw->uobj->lock);
+            uvm_rw_finish(rw, error);
+            return;
+        }
         if (!rw->src) { /* only zero what exists */
-            enum uvm_entry_tag tag = uvm_entry_tag(uvm_entry_get(rw->uobj, c.first));
+            uvm_entry e = uvm_entry_get(rw->uobj, c.first);
+            bool there = uvm_entry_tag(e) == UVM_E_PAGE || uvm_entry_tag(e) == UVM_E_SLOT;
             assert(c.npages == 1);
-            if (tag == UVM_E_EMPTY || tag == UVM_E_HOLE) {
+            there |= (rw->flags & UVM_RW_ABSENT) && uvm_entry_paged_out(rw->uobj, e);
+            if (!there) {
                 uvm_lock_release(&rw->uobj->lock);
                 break;
             }
@@ -316,7 +340,7 @@ void uvm_write_run(struct uvm_rw *rw)
             return;
         }
         rw->at += c.to - c.from;
-        rw->admitted = false;
+        uvm_rw_came(rw);
     }
     uvm_rw_finish(rw, 0);
 }

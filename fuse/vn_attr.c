@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <sys/statvfs.h>
 
+#include "ops_file.h"
 #include "session.h"
 
 static void reply_attr(struct vn_op *op, const struct statx *stx)
@@ -24,6 +25,32 @@ static void reply_attr(struct vn_op *op, const struct statx *stx)
     vn_show(op->node, stx, &st);
     fuse_reply_attr(op->req, &st, VN_TIMEOUT);
     vn_op_free(op);
+}
+
+/* The kernel's pages of a file that somebody else has changed. => on a waiter */
+struct revocation {
+    struct vn_job job;
+    uint64_t id;
+};
+
+static void run_revocation(struct vn_job *job)
+{
+    struct revocation *rev = UVM_CONTAINER_OF(job, struct revocation, job);
+    uvm_session_revoke(rev->id, 0, 0);
+    free(rev);
+    uvm_file_requests--;
+}
+
+static void revoke_later(uint64_t id)
+{
+    struct revocation *rev = malloc(sizeof(*rev));
+
+    if (!rev)
+        return; /* the next open does it */
+    uvm_file_requests++;
+    rev->job.fn = run_revocation;
+    rev->id = id;
+    vn_work_submit_waiter(&rev->job);
 }
 
 static void run_revalidate(struct vn_op *op)
@@ -46,7 +73,7 @@ static void run_revalidate(struct vn_op *op)
     }
     reply_attr(op, &stx);
     if (stale)
-        uvm_session_revoke(id, 0, 0);
+        revoke_later(id);
 }
 
 static void run_getattr(struct vn_op *op)
@@ -59,7 +86,7 @@ static void run_getattr(struct vn_op *op)
         rc = vn_statx(pin.fd, &stx);
     if (rc) {
         vn_op_end(op, rc);
-    } else if (op->node->nopen && vn_times_foreign(op->node, &stx)) {
+    } else if (vn_is_open(op->node) && vn_times_foreign(op->node, &stx)) {
         op->run = run_revalidate;
         vn_op_start_turn(op);
     } else {

@@ -93,29 +93,40 @@ static int backing_set(struct vn_node *node, struct uvm_object *uobj, int fd, bo
     return 0;
 }
 
-/* Set the time of modification on a file whose pages are clean. */
+/*
+ * Set the time of modification on a file whose pages are clean.
+ *
+ * What somebody else has done to it while ours were dirty cannot be told from our own page-outs; but of its
+ * size we know what it has to be.
+ */
 static void put_times(struct vn_node *node, struct uvm_object *uobj)
 {
     struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}};
     struct statx stx;
-    uint64_t gen;
+    uint64_t gen, size = uvn_size(uobj);
 
     if (!node->backing || uvn_ndirty(uobj) || !vn_times_unset(node, &times[1], &gen))
         return;
     if (futimens(node->backing->fd, times))
         log_debug("vnode %llu: time of modification: %s", (unsigned long long)node->id,
                   strerror(errno));
-    if (!vn_statx(node->backing->fd, &stx))
-        vn_times_put(node, gen, &stx);
+    if (vn_statx(node->backing->fd, &stx))
+        return;
+    if (stx.stx_size != size && uvn_size(uobj) == size && !uvn_ndirty(uobj))
+        uvn_invalidate(uobj, stx.stx_size);
+    vn_times_put(node, gen, &stx);
 }
 
 bool vn_revalidate(struct vn_node *node, int fd, struct statx *stx)
 {
     struct uvm_object *uobj = atomic_load(&node->uobj);
+    uint64_t size = uobj ? uvn_size(uobj) : 0;
+    bool dirty = uobj && uvn_ndirty(uobj); /* then its times, and its end, may be our page-outs' */
 
-    if (!uobj || vn_statx(fd, stx) || !vn_times_foreign(node, stx))
+    if (!uobj || vn_statx(fd, stx) || dirty || !vn_times_foreign(node, stx))
         return false;
-    uvn_invalidate(uobj, stx->stx_size);
+    if (!uvn_invalidate_seen(uobj, size, stx->stx_size))
+        return false;
     vn_times_foreign_stamp(node, stx);
     atomic_store(&node->nocaps, false);
     return true;
@@ -148,6 +159,13 @@ int vn_backing_open(struct vn_node *node, int fd, bool writer, bool *ret_keep)
     node->nopen++;
     node->nwrite += writer;
     return 0;
+}
+
+int vn_backing_upgrade(struct vn_node *node, int fd)
+{
+    if (!node->backing || node->writable)
+        return 0;
+    return backing_set(node, atomic_load(&node->uobj), fd, true);
 }
 
 static void backing_drop(struct vn_node *node)
@@ -216,6 +234,12 @@ static void settle_closed(struct vn_node *node, struct uvm_object *uobj)
         backing_drop(node);
 }
 
+bool vn_is_open(struct vn_node *node)
+{
+    UVM_LOCK_SCOPE(&node->lock);
+    return node->nopen;
+}
+
 static void settle(struct vn_node *node)
 {
     struct uvm_object *uobj = atomic_load(&node->uobj);
@@ -223,10 +247,7 @@ static void settle(struct vn_node *node)
     if (!uobj || !node->backing)
         return;
     put_times(node, uobj);
-    uvm_lock_acquire(&node->lock);
-    bool closed = !node->nopen;
-    uvm_lock_release(&node->lock);
-    if (closed)
+    if (!vn_is_open(node))
         settle_closed(node, uobj);
 }
 

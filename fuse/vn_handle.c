@@ -90,9 +90,14 @@ void vn_handle_close(struct vn_handle *handle)
     vn_unref(node);
 }
 
-int vn_handle_error(struct vn_handle *handle)
+int vn_handle_error(struct vn_handle *handle, bool told)
 {
     struct uvm_object *uobj = atomic_load(&handle->node->uobj);
     UVM_LOCK_SCOPE(&handles.lock);
-    return uobj ? uvn_error_since(uobj, &handle->error_seq) : 0;
+    uint32_t seq = handle->error_seq;
+    int error = uobj ? uvn_error_since(uobj, &seq) : 0;
+
+    if (told)
+        handle->error_seq = seq;
+    return error;
 }

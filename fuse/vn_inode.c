@@ -259,9 +259,18 @@ void vn_unref(struct vn_node *node)
     assert(node->refs);
     node->refs--;
     bool gone = let_go(node);
+    bool orphan = !gone && node->orphan && !node->nlookup && node->refs == 1;
+    if (orphan) {
+        node->orphan = false;
+        node->refs++;
+    }
     uvm_lock_release(&table.lock);
     if (gone)
         vn_work_submit(&node->gone);
+    if (!orphan)
+        return;
+    vn_settle(node);
+    vn_unref(node);
 }
 
 void vn_forget(uint64_t id, uint64_t nlookup)
@@ -288,10 +297,11 @@ void vn_forget(uint64_t id, uint64_t nlookup)
 bool vn_drop(struct vn_node *node)
 {
     UVM_LOCK_SCOPE(&table.lock);
-    if (node->nlookup || node->refs != 2 || !node->hh_id.tbl)
-        return false;
-    table_del(node);
-    return true;
+    bool drop = !node->nlookup && node->refs == 2;
+    node->orphan = !drop;
+    if (drop)
+        table_del(node);
+    return drop;
 }
 
 int vn_foreach(void (*fn)(struct vn_node *node, void *arg), void *arg)

@@ -90,6 +90,7 @@ struct vn_node {
     atomic_int fd;          /* set once: a descriptor (O_PATH) that stays; -1: by handle */
     uint64_t nlookup;       /* (T) */
     unsigned refs;          /* (T) */
+    bool orphan;            /* (T) vn_drop is to be tried again when other references go */
     UT_hash_handle hh_key;  /* (T) */
     UT_hash_handle hh_id;   /* (T) */
 
@@ -143,7 +144,8 @@ struct vn_node *vn_known(int fd);
 /*
  * vn_drop: let nobody find a node any more that nothing keeps but its backing, and the caller.
  *
- * => the caller has a reference; true: done; false: somebody else has use for it
+ * => the caller has a reference; true: done; false: somebody else has use for it; if he lets go, and no
+ *    look-up is left, vn_settle follows
  */
 bool vn_drop(struct vn_node *node);
 

@@ -269,13 +269,27 @@ void vn_op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
     start_remove(req, parent, name, AT_REMOVEDIR);
 }
 
+/* Who replaces a file by another wants the old bytes or the new ones, not a file without any; have the new
+ * ones written soon. */
+static void write_soon(struct vn_node *node)
+{
+    struct uvm_object *uobj = atomic_load(&node->uobj);
+
+    UVM_LOCK_SCOPE(&uobj->lock);
+    if (uobj->ndirty)
+        uobj->pgops->pgo_flush(uobj, 0, 0, PGO_CLEANIT | PGO_ALLPAGES);
+}
+
 /* What moves has a new time of change; what it replaces may have lost its last name. */
 static void after_rename(const struct vn_op *op, struct victim *moved, struct victim *replaced)
 {
     struct statx stx;
 
-    if (moved->node && atomic_load(&moved->node->uobj) && !vn_statx(moved->fd, &stx))
+    if (moved->node && atomic_load(&moved->node->uobj) && !vn_statx(moved->fd, &stx)) {
         vn_times_touched(moved->node, &stx);
+        if (replaced->fd >= 0)
+            write_soon(moved->node);
+    }
     if (!(op->flags & RENAME_EXCHANGE))
         victim_lost(replaced);
     else if (replaced->node && !vn_statx(replaced->fd, &stx))

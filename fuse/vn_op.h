@@ -59,6 +59,8 @@ int vn_errno(int rc);
 
 /*
  * vn_show: attributes as a client sees them: the store's, and what the node knows better.
+ *
+ * => as root: the store may have to be asked again
  */
 void vn_show(struct vn_node *node, const struct statx *stx, struct stat *ret);
 
@@ -120,8 +122,9 @@ struct vn_handle *vn_handle_new(struct vn_node *node, int fd, bool writer);
 struct vn_handle *vn_handle_find(uint64_t fh);
 /* vn_handle_close: => on a worker */
 void vn_handle_close(struct vn_handle *handle);
-/* vn_handle_error: a write error that this handle has not been told of. => any thread; 0 or -errno */
-int vn_handle_error(struct vn_handle *handle);
+/* vn_handle_error: a write error that this handle has not been told of. => any thread; 0 or -errno; told: from
+ * now on it has */
+int vn_handle_error(struct vn_handle *handle, bool told);
 
 /*
  * Backings (vn_backing.c). All in the node's turn, on a worker, as root.
@@ -129,11 +132,16 @@ int vn_handle_error(struct vn_handle *handle);
  * vn_backing_open: the object and descriptors for it, to write as well if asked; one more handle.
  *    fd: O_PATH. => 0 or -errno; *ret_keep: what the kernel holds of the file is still right
  * vn_backing_close: one handle less.
+ * vn_backing_upgrade: if it has a backing, it is one to write. => whoever asks for it may write
  * vn_backing_clean: have the store's times right if nothing is dirty.
  */
 int vn_backing_open(struct vn_node *node, int fd, bool writer, bool *ret_keep);
 void vn_backing_close(struct vn_node *node, bool writer);
+int vn_backing_upgrade(struct vn_node *node, int fd);
 void vn_backing_clean(struct vn_node *node);
+
+/* vn_is_open: has it handles? => any thread; no locks of the inode's rank */
+bool vn_is_open(struct vn_node *node);
 
 /* vn_revalidate: somebody else has changed the file: forget what we hold of it that is not newer.
  * => in the node's turn; true: it was so, *stx is the new state */

@@ -43,6 +43,7 @@ static void run_seek(struct vn_op *op)
     vn_op_free(op);
 }
 
+/* => on a waiter */
 static void run_gather(struct vn_op *op)
 {
     struct uvm_object *uobj = atomic_load(&op->node->uobj);
@@ -73,5 +74,5 @@ void vn_op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct f
         return;
     op->off = off;
     op->flags = whence;
-    vn_op_start(op);
+    vn_work_submit_waiter(&op->job);
 }

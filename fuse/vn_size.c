@@ -131,7 +131,13 @@ static void resize_go(struct resize *rz)
     uvn_change_begin(&rz->change);
 }
 
-/* Bytes [from, to) become zeroes: their partial pages. */
+/*
+ * Bytes [from, to) become zeroes: their partial pages.
+ *
+ * What the change has done to the file there may have been undone since, by a page-out of the page as it was
+ * before. So with fallocate also a page that is on the file only is zeroed; a truncate has no need,
+ * because nothing is written beyond the size.
+ */
 static void set_edges(struct resize *rz, uint64_t from, uint64_t to)
 {
     uint64_t head = MIN(uvm_round_page(from), to), tail = to & ~(uint64_t)UVM_PAGE_MASK;
@@ -164,29 +170,38 @@ static struct resize *resize_new(struct vn_op *op, void (*start)(struct vn_job *
     return rz;
 }
 
-/* Take the node's own descriptors, if there are any. => in the turn; true: they can write */
-static bool take_backing(struct resize *rz)
+/* Take the node's own descriptors, if there are any. => in the turn */
+static void take_backing(struct resize *rz)
 {
     struct vn_node *node = rz->op->node;
 
     if (node->backing)
         rz->backing = uvn_backing_ref(node->backing);
-    return node->backing && node->writable;
 }
 
-/* Whoever has the file open to write may; else it is asked for, as the caller, by its name. */
+/*
+ * Whoever has the file open to write may; else it is asked for, as the caller, by its name.
+ *
+ * Somebody else may have it open only to read, and its last page in memory becomes dirty: that needs
+ * descriptors to write it with.
+ */
 static int truncate_right(struct resize *rz, int pinned)
 {
     struct vn_op *op = rz->op;
     struct vn_handle *handle = op->has_fi ? vn_handle_find(op->fi.fh) : NULL;
 
-    if (take_backing(rz) && handle && handle->writer)
-        return 0;
-    VN_AS_CALLER(me, op->req);
-    if (me)
-        return me;
-    rz->fd = open(vn_proc(pinned).path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
-    return rz->fd < 0 ? -errno : 0;
+    if (!handle || !handle->writer) {
+        VN_AS_CALLER(me, op->req);
+        if (me)
+            return me;
+        rz->fd = open(vn_proc(pinned).path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+        if (rz->fd < 0)
+            return -errno;
+    }
+    int rc = vn_backing_upgrade(op->node, pinned);
+    if (!rc)
+        take_backing(rz);
+    return rc;
 }
 
 static int act_truncate(struct resize *rz, int fd)
@@ -269,10 +284,11 @@ static void run_fallocate(struct vn_job *job)
     struct vn_handle *handle = vn_handle_find(op->fi.fh);
     uint64_t from = (uint64_t)op->off, to = from + op->size;
 
-    if (!handle || !handle->writer || !take_backing(rz)) {
+    if (!handle || !handle->writer) {
         resize_fail(rz, -EBADF);
         return;
     }
+    take_backing(rz);
     uint64_t size = uvn_size(object_of(rz));
     bool grows = !(op->flags & FALLOC_FL_KEEP_SIZE) && to > size;
     rz->change.size = grows ? to : UVN_SAME_SIZE;
@@ -280,7 +296,8 @@ static void run_fallocate(struct vn_job *job)
     if (op->flags & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) {
         rz->change.from = from;
         rz->change.to = to;
-        set_edges(rz, from, to);
+        set_edges(rz, from, grows ? to : MIN(to, size));
+        rz->rw.flags = UVM_RW_ABSENT;
     }
     resize_go(rz);
 }

@@ -23,7 +23,7 @@ static void synced(struct uvn_flush *flush, int error)
 {
     struct sync_op *op = UVM_CONTAINER_OF(flush, struct sync_op, flush);
     struct vn_handle *handle = vn_handle_find(op->fh);
-    int kept = handle ? vn_handle_error(handle) : 0;
+    int kept = handle ? vn_handle_error(handle, true) : 0;
 
     fuse_reply_err(op->req, -vn_errno(kept ? kept : error));
     free(op);
@@ -52,10 +52,12 @@ void vn_op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_
     uvn_flush_start(&op->flush);
 }
 
+/* Every process that has inherited the descriptor closes it, most of them without a look at the answer: the
+ * error stays for fsync. */
 void vn_op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct vn_handle *handle = vn_handle_find(fi->fh);
-    fuse_reply_err(req, handle ? -vn_errno(vn_handle_error(handle)) : EBADF);
+    fuse_reply_err(req, handle ? -vn_errno(vn_handle_error(handle, false)) : EBADF);
 }
 
 static void run_fsyncdir(struct vn_op *op)

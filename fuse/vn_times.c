@@ -153,24 +153,27 @@ uint64_t vn_show_ino(uint64_t dev, uint64_t ino)
     return ((ino ^ mixed << 32) & (UVM_INO_VNODE_BIT - 1)) | UVM_INO_VNODE_BIT;
 }
 
-static void show_size(struct vn_node *node, struct stat *st)
+/* => false: what the store said may be older than our last page-out: it was closed meanwhile */
+static bool show_size(struct vn_node *node, struct stat *st)
 {
     struct uvm_object *uobj = atomic_load(&node->uobj);
 
     if (!uobj)
-        return;
+        return true;
     UVM_LOCK_SCOPE(&uobj->lock);
     struct uvm_vnode *vnode = uvm_vnode(uobj);
     if (!vnode->backing)
-        return;
+        return (uint64_t)st->st_size == vnode->size;
     st->st_size = (off_t)vnode->size;
     /* What is dirty may have no blocks yet; a file without blocks is a hole to whoever copies it. */
     blkcnt_t most = (blkcnt_t)(uvm_round_page(vnode->size) / 512);
     blkcnt_t blocks = st->st_blocks + (blkcnt_t)(uobj->ndirty * (UVM_PAGE_SIZE / 512));
     st->st_blocks = MAX(st->st_blocks, MIN(blocks, most));
+    return true;
 }
 
-void vn_show(struct vn_node *node, const struct statx *stx, struct stat *ret)
+/* => false: ask the store again */
+static bool show(struct vn_node *node, const struct statx *stx, struct stat *ret)
 {
     uint64_t dev = (uint64_t)stx->stx_dev_major << 32 | stx->stx_dev_minor;
 
@@ -189,9 +192,20 @@ void vn_show(struct vn_node *node, const struct statx *stx, struct stat *ret)
         .st_ctim = ts_of(&stx->stx_ctime),
     };
     if (!S_ISREG(stx->stx_mode))
-        return;
+        return true;
     times_now(node, stx, ret);
-    show_size(node, ret);
+    return show_size(node, ret);
+}
+
+void vn_show(struct vn_node *node, const struct statx *stx, struct stat *ret)
+{
+    struct statx again;
+
+    if (show(node, stx, ret))
+        return;
+    VN_PIN(pin);
+    if (!vn_pin(node, &pin) && !vn_statx(pin.fd, &again))
+        show(node, &again, ret);
 }
 
 void vn_entry(struct vn_node *node, const struct statx *stx, struct fuse_entry_param *ret)

@@ -3,9 +3,15 @@
  * The worker threads of the vnode tree, and how one of them becomes the caller.
  *
  *      loop --> queue --> worker: [as root: find] [as the caller: do] [as root again] --> reply
+ *                 ^
+ *                 +------ waiter: waits for the kernel's page cache, or for the pager
  *
  * The pool is fixed: with every worker in a system call that does not return, the queue grows by one
  * entry a client that waits, and nothing else of the daemon is in the way of it.
+ *
+ * A worker waits for the source and for nothing else: the kernel's page cache waits for READs and
+ * WRITEs, these may wait for a change of a file's size, and that for a worker. Who has to wait for the
+ * page cache or the pager does so on a thread that no worker waits for.
  *
  * Credentials are a thread's own in the kernel. A worker that acts for somebody else than root takes
  * on file system uid and gid, the supplementary groups and the umask, and puts all capabilities
@@ -38,7 +44,11 @@ void vn_work_stop(void);
 /* vn_work_submit: have job->fn called on a worker. => any thread, any lock but a loop's; no failure */
 void vn_work_submit(struct vn_job *job);
 
-/* vn_work_drain: wait until nothing is queued and no worker busy. => not on a worker */
+/* vn_work_submit_waiter: the same on a thread that may wait for requests to be served, and so for
+ * workers. */
+void vn_work_submit_waiter(struct vn_job *job);
+
+/* vn_work_drain: wait until nothing is queued and nobody busy. => not on a worker */
 void vn_work_drain(void);
 
 /*

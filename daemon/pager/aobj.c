@@ -58,15 +58,16 @@ static void freed_done(struct uao_freed *freed)
         uvm_unreserve(freed->reserved);
 }
 
-/* Free one busy page whose arena memory is gone. => object locked */
-static void uao_free_page(struct vm_page *pg, struct uao_freed *freed)
+/* Free one busy page whose arena memory is gone. => object locked; rest: EMPTY, or HOLE: fallocate has
+ * promised the page since it was truncated, so it keeps its reservation */
+static void uao_free_page(struct vm_page *pg, enum uvm_entry_tag rest, struct uao_freed *freed)
 {
     if (pg->swslot)
         freed_slot(freed, pg->swslot);
     pg->swslot = 0;
-    uvm_object_subpage(pg, UVM_E_EMPTY);
+    uvm_object_subpage(pg, rest);
     TAILQ_INSERT_TAIL(&freed->pages, pg, pageq);
-    freed->reserved++;
+    freed->reserved += rest == UVM_E_EMPTY;
 }
 
 /* Free the entries [first, last) of a leaf. => object locked */
@@ -96,7 +97,7 @@ static void uao_free_leaf(struct uvm_object *uobj, struct uvm_leaf *leaf, uint32
         if (pg && (pg->flags & PG_RELEASED))
             continue;
         if (pg) {
-            uao_free_page(pg, freed);
+            uao_free_page(pg, UVM_E_EMPTY, freed);
         } else if (uvm_entry_tag(e) != UVM_E_EMPTY) {
             if (uvm_entry_tag(e) == UVM_E_SLOT)
                 freed_slot(freed, uvm_entry_value(e));
@@ -174,8 +175,9 @@ static bool uao_releasepg(struct vm_page *pg)
     uvm_lock_assert_held(&uobj->lock);
     assert((pg->flags & (PG_BUSY | PG_RELEASED)) == (PG_BUSY | PG_RELEASED));
     struct uvm_leaf *leaf = uvm_leaf_lookup(uobj, pg->pgno);
+    bool promised = leaf->allocated >> pg->pgno % UVM_WINDOW_PAGES & 1;
     uvm_md->remove(pg->apage, 1);
-    uao_free_page(pg, &freed);
+    uao_free_page(pg, promised ? UVM_E_HOLE : UVM_E_EMPTY, &freed);
     uvm_leaf_prune(uobj, leaf);
     bool gone = uobj->dying && uobj->nresident == 0;
     if (gone)

@@ -105,6 +105,10 @@ struct uvm_getreq {
     /* aiodone: every page has been reported; the request is the caller's again. */
     void (*aiodone)(struct uvm_getreq *req);
 
+    /* rundone, of a file: of the vnode, when its bytes were in the file (vnode.h). If it has gone on since,
+     * they are not to be kept */
+    uint64_t epoch;
+
     /* the pager's own */
     const struct uvm_getrun_ops *ops; /* getrun.h */
     uint32_t next;

@@ -289,16 +289,29 @@ static uint32_t uvn_asyncget(struct uvm_object *uobj, uint32_t pgno, uint32_t np
                               ret_start);
 }
 
-void uvn_invalidate(struct uvm_object *uobj, uint64_t size)
+/* => object locked */
+static void invalidate(struct uvm_vnode *vn, uint64_t size)
 {
-    struct uvm_vnode *vn = uvm_vnode(uobj);
-
-    UVM_LOCK_SCOPE(&uobj->lock);
     uvn_free_pages(vn, 0, UVM_OBJECT_PAGES_MAX, false);
-    vn->size = uobj->ndirty ? MAX(vn->size, size) : size;
+    vn->size = vn->uobj.ndirty ? MAX(vn->size, size) : size;
     vn->eof = size;
     vn->epoch++;
     uvm_readahead_reset(&vn->ra);
+}
+
+void uvn_invalidate(struct uvm_object *uobj, uint64_t size)
+{
+    UVM_LOCK_SCOPE(&uobj->lock);
+    invalidate(uvm_vnode(uobj), size);
+}
+
+bool uvn_invalidate_seen(struct uvm_object *uobj, uint64_t seen, uint64_t size)
+{
+    UVM_LOCK_SCOPE(&uobj->lock);
+    if (uvm_vnode(uobj)->size != seen)
+        return false;
+    invalidate(uvm_vnode(uobj), size);
+    return true;
 }
 
 const struct uvm_pagerops uvm_vnode_pagerops = {

@@ -201,6 +201,14 @@ void uvn_change_end(struct uvn_change *change, bool ok);
 void uvn_invalidate(struct uvm_object *uobj, uint64_t size);
 
 /*
+ * uvn_invalidate_seen: the same, by what the file said after nothing was dirty and the size was `seen`.
+ *
+ * => false, nothing done: the size is another now, so a page-out may have made the file longer since it
+ * was asked
+ */
+bool uvn_invalidate_seen(struct uvm_object *uobj, uint64_t seen, uint64_t size);
+
+/*
  * uvn_set_cleaned: fn is told, on whatever thread and under no lock, when nothing of a vnode is dirty
  * any more: times can be set on the file, descriptors closed.
  *
@@ -224,7 +232,8 @@ uint64_t uvn_dirty_max(void);
 uint64_t uvn_dirty_limit(void);
 
 /*
- * A write that waits until fewer pages are dirty.
+ * A write that waits until fewer pages are dirty. Pages of writes that have been let in count as dirty ones
+ * until they are (uvn_dirty_came), or many writes at once would not be bounded by anything.
  *
  * A vnode whose last write failed has no more room than uvn_dirty_max; others have an eighth more while
  * there is such a one, so that a broken file does not stop them.
@@ -233,14 +242,17 @@ struct uvn_dirtywait {
     struct uvm_work work; /* called on loop, with error set */
     struct uvm_loop *loop;
     struct uvm_object *uobj; /* referenced */
+    uint32_t npages;         /* that it may make dirty */
     uint64_t deadline_ns;    /* uvm_now_ns() at which it has waited long enough; 0: never */
     int error; /* out: 0: go on; -errno: nothing can be written any more, of any file that is dirty, or
                 * the deadline is over and this file cannot be written */
     TAILQ_ENTRY(uvn_dirtywait) link;
 };
 
-/* uvn_dirty_wait: => no object locked; false: go on; true: work follows */
+/* uvn_dirty_wait: => no object locked; false: go on; true: work follows
+ * => whoever goes on says uvn_dirty_came when its pages are dirty, or do not come */
 bool uvn_dirty_wait(struct uvn_dirtywait *wait);
+void uvn_dirty_came(uint32_t npages); /* => no object locked */
 
 /* uvn_dirty_cancel: stop waiting. => true: work will not run; false: it is on its way, or was never
  * to come */

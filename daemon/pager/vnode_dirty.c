@@ -28,9 +28,10 @@ static struct {
     _Atomic unsigned nbroken; /* (D) changes: vnodes on the list that are failing */
     int error;                /* (D) of the last failed write */
     struct wait_list waits;   /* (D) */
+    _Atomic uint64_t coming;  /* pages of writes that have been let in, not dirty yet */
     _Atomic unsigned nwaits;  /* (D) changes */
     void (*kick)(void);
-    void (*cleaned)(uint64_t id);
+    void (*_Atomic cleaned)(uint64_t id);
 } dirty;
 
 void uvn_dirty_init(void)
@@ -39,6 +40,7 @@ void uvn_dirty_init(void)
     TAILQ_INIT(&dirty.list);
     TAILQ_INIT(&dirty.waits);
     dirty.nlisted = dirty.nbroken = dirty.nwaits = 0;
+    dirty.coming = 0;
     dirty.error = 0;
     dirty.kick = NULL;
     dirty.cleaned = NULL;
@@ -134,20 +136,41 @@ static uint64_t bound(const struct uvm_vnode *vn)
     return dirty.nbroken && !vn->failing ? max + extra() : max;
 }
 
+/* Let a write in, if there is room: the last may be a little too much. */
+static bool let_in(const struct uvn_dirtywait *wait, uint64_t most)
+{
+    uint64_t coming = dirty.coming;
+
+    do {
+        if (uvm_stat_get(vndirty) + coming >= most)
+            return false;
+    } while (!atomic_compare_exchange_weak(&dirty.coming, &coming, coming + wait->npages));
+    return true;
+}
+
+void uvn_dirty_came(uint32_t npages)
+{
+    atomic_fetch_sub(&dirty.coming, npages);
+    uvn_dirty_wake();
+}
+
 /* May the waiter go on, or must it? => list locked; its error is set */
 static bool released(struct uvn_dirtywait *wait)
 {
     const struct uvm_vnode *vn = uvm_vnode(wait->uobj);
 
     wait->error = 0;
-    if (uvm_stat_get(vndirty) < bound(vn))
+    if (let_in(wait, bound(vn)))
         return true;
-    if (dirty.nlisted && dirty.nbroken == dirty.nlisted) {
+    /* What is coming may be pages of another file. */
+    if (dirty.nlisted && dirty.nbroken == dirty.nlisted && !dirty.coming) {
         wait->error = dirty.error;
         return true;
     }
     if (wait->deadline_ns && uvm_now_ns() >= wait->deadline_ns) {
         wait->error = vn->failing ? dirty.error : 0;
+        if (!wait->error)
+            atomic_fetch_add(&dirty.coming, wait->npages);
         return true;
     }
     return false;
@@ -209,19 +232,20 @@ void uvn_dirty_wrote(struct uvm_vnode *vn, int error)
 void uvn_settle(struct uvm_object *uobj)
 {
     struct uvm_vnode *vn = uvm_vnode(uobj);
+    void (*cleaned)(uint64_t id) = dirty.cleaned;
     uint64_t id = uobj->id;
 
     uvm_lock_assert_held(&uobj->lock);
     bool told = vn->listed && !uobj->ndirty && uvn_unlist(vn);
     uvm_lock_release(&uobj->lock);
-    if (told && dirty.cleaned)
-        dirty.cleaned(id);
+    if (told && cleaned)
+        cleaned(id);
     uvn_dirty_wake();
 }
 
 bool uvn_dirty_wait(struct uvn_dirtywait *wait)
 {
-    if (uvm_stat_get(vndirty) < uvn_dirty_max())
+    if (let_in(wait, uvn_dirty_max()))
         return false;
     UVM_LOCK_SCOPE(&dirty.lock);
     assert(wait->loop && wait->work.fn);

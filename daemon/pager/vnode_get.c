@@ -10,7 +10,8 @@
  * What lies beyond the end of the file is zeroes without a look at it.
  *
  * A read that began before the file was changed from outside (epoch) is done again: it may have
- * brought what was there before.
+ * brought what was there before. From here to the page's being let go the file may change once more: then
+ * whoever installs the bytes throws them away again.
  */
 #include <assert.h>
 #include <errno.h>
@@ -57,6 +58,7 @@ static void read_finish(struct uvm_fileio *fio)
         atomic_fetch_add_explicit(&vn->uobj.pageins, 1, memory_order_relaxed);
         atomic_fetch_add_explicit(&vn->uobj.pgswapin, run->npages - bad, memory_order_relaxed);
     }
+    run->req->epoch = fio->epoch;
     uvm_getrun_done(run, fio->page_error);
 }
 

@@ -94,8 +94,9 @@ void pmap_wake(uint32_t apage, uint32_t n);
  * pmap_stray: answer a fault on a page that nobody has, with zeroes that nobody keeps.
  *
  * => id: whose window it is, as pmap_window_owner said: 0, nobody's; an object that is locked and
- *    has no such page; or one that is dying, which nobody can find any more. If the window is
- *    somebody else's by now, whoever sleeps is only woken, and faults again
+ *    has no such page, or (not for a store) one that its owner is about to enter; or an object that is
+ *    dying, which nobody can find any more. If the window is somebody else's by now, whoever sleeps is
+ *    only woken, and faults again
  * => write: the access was a store: the zeroes are writable, and the store goes where they go
  * => a page that is there stays (of a dying object, or another stray fault's zeroes)
  * => the zeroes go when the window changes hands, or when the page is entered

@@ -81,7 +81,8 @@ int pmap_windows_init(uint32_t nwindows, struct uvm_error *err);
 void pmap_windows_fini(void);
 
 /* pmap_lend: zeroes where there is a hole, writable for a store, as a page that is there is made too;
- * wakes. => nobody fills or removes the page meanwhile but the owner of a dying object's page */
+ * wakes. => nobody fills or removes the page meanwhile but the owner of a dying object's page, or, unless
+ * it is a store, of one that is about to be entered */
 void pmap_lend(uint32_t apage, bool write);
 
 /* pmap_windows_release: the book-keeping of pmap_window_free. => locks: arena, taken inside */

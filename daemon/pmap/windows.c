@@ -13,8 +13,8 @@
  *  - A window is in freed[] or above fresh exactly while its owner is NULL.
  *  - A window's generation goes up before the window can be found by alloc again.
  *  - The ledger's record of a window changes with it, under the same lock.
- *  - A stray fault's zeroes do not outlive the ownership they were put into: a window that has any
- * is emptied when it is freed and before it is handed out.
+ *  - A stray fault's zeroes are never seen by the next owner: a window that has any is emptied before it
+ *    is handed out.
  */
 #include <assert.h>
 #include <errno.h>

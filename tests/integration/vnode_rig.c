@@ -57,7 +57,7 @@ void rig_start(struct mount *m, const char *more)
 
     if (mkdir(rig_src(m, "%s", ""), 0755) && errno != EEXIST)
         client_fail(__FILE__, __LINE__, "%s: %s", rig_src(m, "."), strerror(errno));
-    snprintf(options, sizeof(options), "source=%s/src%s%s", m->dir, more ? "," : "",
+    snprintf(options, sizeof(options), "drain=1,source=%s/src%s%s", m->dir, more ? "," : "",
              more ? more : "");
     m->opts.more = options;
     mount_start(m);

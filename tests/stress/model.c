@@ -50,6 +50,27 @@ struct model_file *model_file(struct model *model, unsigned process, unsigned fi
     return &model->files[process * model->nfiles + file];
 }
 
+bool model_vnode(const struct model *model, const struct model_file *f)
+{
+    return (size_t)(f - model->files) % model->nfiles < model->nvnode;
+}
+
+char *model_name(const struct model *model, const struct model_file *f, char buf[NAME_MAX + 1])
+{
+    snprintf(buf, NAME_MAX + 1, "p%u-f%zu%s", f->process,
+             (size_t)(f - model->files) % model->nfiles, f->name ? "-b" : "");
+    return buf;
+}
+
+void model_forget(struct model *model, unsigned process)
+{
+    for (unsigned i = 0; i < model->nfiles; i++) {
+        struct model_file *f = model_file(model, process, i);
+        madvise(f->shadow, model->max_size, MADV_REMOVE);
+        *f = (struct model_file){.process = process, .shadow = f->shadow};
+    }
+}
+
 void model_begin(struct model_file *f, uint64_t number, enum model_op op, uint64_t off,
                  uint64_t len)
 {

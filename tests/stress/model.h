@@ -12,6 +12,7 @@
 #ifndef UVMD_TESTS_MODEL_H
 #define UVMD_TESTS_MODEL_H
 
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -59,6 +60,7 @@ struct model_file {
 
 struct model {
     unsigned nprocesses, nfiles; /* nfiles of each process */
+    unsigned nvnode;             /* the first of them: in vnode/ */
     uint64_t seed, max_size;
     _Atomic bool stop;
     _Atomic uint64_t operations, bytes_checked, foreign_checks, refusals;
@@ -69,6 +71,15 @@ struct model {
 struct model *model_new(uint64_t seed, unsigned nprocesses, unsigned nfiles, uint64_t max_size);
 
 struct model_file *model_file(struct model *model, unsigned process, unsigned file);
+
+/* model_vnode: is it one of those in vnode/? */
+bool model_vnode(const struct model *model, const struct model_file *f);
+
+/* model_name: its current name in its directory. => buf */
+char *model_name(const struct model *model, const struct model_file *f, char buf[NAME_MAX + 1]);
+
+/* model_forget: all files of a process are absent again. */
+void model_forget(struct model *model, unsigned process);
 
 /* model_begin / model_end: an operation on a file, by its owner. => begin notes it in the history */
 void model_begin(struct model_file *f, uint64_t number, enum model_op op, uint64_t off,

@@ -154,4 +154,7 @@ void worker_main(void *arg)
     for (unsigned i = 0; i < me.model->nfiles; i++)
         if (me.mine[i].fd >= 0)
             worker_final(&me.mine[i]);
+    for (unsigned i = 0; i < me.model->nvnode && me.w->leave; i++)
+        if (me.mine[i].fd >= 0)
+            worker_leave(&me.mine[i]);
 }

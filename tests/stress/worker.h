@@ -14,10 +14,11 @@
 
 struct worker {
     struct model *model;
-    const char *dir;
+    const char *dir, *vnode; /* anon/ and vnode/ */
     unsigned process;
     uint64_t operations; /* 0: until the model says stop */
-    bool full;           /* there is not room enough for all: refusals are right, for holes */
+    bool full;  /* there is not room enough for all: refusals are right, for holes in anon/ */
+    bool leave; /* leave files dirty at the end */
 };
 
 /* worker_main: => struct worker; a mismatch fails the process (client_fail) */

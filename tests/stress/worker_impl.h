@@ -51,4 +51,7 @@ void worker_operate(struct mine *mine, enum model_op op, uint64_t off, size_t le
 /* worker_final: every byte of the file, from behind the kernel's cache. */
 void worker_final(struct mine *mine);
 
+/* worker_leave: store to the file at some places, and leave it so. */
+void worker_leave(struct mine *mine);
+
 #endif

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/param.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "client.h"
@@ -23,9 +24,9 @@ struct worker_state worker_me;
 
 char *worker_name(const struct model_file *f, char buf[PATH_MAX])
 {
-    size_t i = (size_t)(f - me.model->files);
-    snprintf(buf, PATH_MAX, "%s/p%u-f%zu%s", me.w->dir, f->process, i % me.model->nfiles,
-             f->name ? "-b" : "");
+    char name[NAME_MAX + 1];
+    snprintf(buf, PATH_MAX, "%s/%s", model_vnode(me.model, f) ? me.w->vnode : me.w->dir,
+             model_name(me.model, f, name));
     return buf;
 }
 
@@ -75,6 +76,12 @@ static void compare(const struct mine *mine, const void *found, uint64_t off, si
     atomic_fetch_add(&me.model->bytes_checked, len);
 }
 
+/* May room run out for the file? One in vnode/ has that of its source. */
+static bool full(const struct mine *mine)
+{
+    return me.w->full && !model_vnode(me.model, mine->f);
+}
+
 /* A page was refused: right only if room may run out, and only for what may be a hole. */
 static void refused(const struct mine *mine, uint64_t off, const char *how)
 {
@@ -82,12 +89,19 @@ static void refused(const struct mine *mine, uint64_t off, const char *how)
     uint64_t base = off & ~(uint64_t)(PAGE - 1);
 
     bool hole = memcmp(mine->f->shadow + base, zeroes, PAGE) == 0;
-    must_msg(me.w->full && hole,
+    if (full(mine) && hole) {
+        atomic_fetch_add(&me.model->refusals, 1);
+        return;
+    }
+    long long cached = lseek(mine->fd, 0, SEEK_END); /* asks nobody */
+    struct stat st;
+    must_sys(fstat(mine->fd, &st));
+    must_msg(false,
              "-s %" PRIu64 " process %u operation %" PRIu64 ": %s at %" PRIu64
-             " of file %u is refused, which %s",
+             " of file %u is refused, which %s; size %" PRIu64 ", in the kernel %lld, then %lld",
              me.model->seed, me.w->process, me.number, how, off, (unsigned)(mine - me.mine),
-             hole ? "is a hole" : "holds data");
-    atomic_fetch_add(&me.model->refusals, 1);
+             hole ? "is a hole" : "holds data", (uint64_t)mine->f->size, cached,
+             (long long)st.st_size);
 }
 
 /* Whatever is at and behind off is not certain any more: cut it off, which makes room, too. */
@@ -209,7 +223,7 @@ static void do_zero(struct mine *mine, int mode, uint64_t off, uint64_t len)
         /* Some file systems that a run may be on know no zero range. */
         if (errno == EOPNOTSUPP && (mode & FALLOC_FL_ZERO_RANGE))
             return;
-        must_msg(me.w->full && errno == ENOSPC, "fallocate: %s", strerror(errno));
+        must_msg(full(mine) && errno == ENOSPC, "fallocate: %s", strerror(errno));
         atomic_fetch_add(&me.model->refusals, 1);
         cut(mine, off);
         return;
@@ -221,9 +235,9 @@ static void do_zero(struct mine *mine, int mode, uint64_t off, uint64_t len)
 }
 
 /* Has a write failed for want of room? The kernel makes EIO of a direct one that was short. */
-static bool no_room(bool direct)
+static bool no_room(const struct mine *mine, bool direct)
 {
-    return me.w->full && (errno == ENOSPC || (direct && errno == EIO));
+    return full(mine) && (errno == ENOSPC || (direct && errno == EIO));
 }
 
 static void do_pwrite(struct mine *mine, int fd, uint64_t off, size_t len)
@@ -235,7 +249,7 @@ static void do_pwrite(struct mine *mine, int fd, uint64_t off, size_t len)
         ssize_t n = pwrite(fd, me.buf + at, len - at, (off_t)(off + at));
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0 && no_room(fd != mine->fd))
+        if (n < 0 && no_room(mine, fd != mine->fd))
             break;
         must_msg(n > 0, "pwrite of %zu at %" PRIu64 ": %s", len - at, off + at, strerror(errno));
         at += (size_t)n;
@@ -344,4 +358,14 @@ void worker_final(struct mine *mine)
     for (uint64_t off = 0; off < mine->f->size; off += LEN_MAX)
         read_range(mine, mine->fd, off, LEN_MAX, "final read");
     load(mine, 0, mine->f->size, "final load");
+}
+
+void worker_leave(struct mine *mine)
+{
+    uint64_t max = me.model->max_size;
+
+    worker_operate(mine, OP_PWRITE, worker_below(max - LEN_MAX), 1 + (size_t)worker_below(LEN_MAX));
+    worker_operate(mine, OP_STORE, worker_below(mine->f->size), LEN_MAX);
+    if (worker_below(4) == 0)
+        worker_operate(mine, OP_TRUNCATE, worker_below(max), 0);
 }

@@ -187,7 +187,7 @@ struct vm_page *add_busy(struct uvm_object *o, uint32_t pgno)
     UVM_LOCK_SCOPE(&o->lock);
     struct uvm_leaf *leaf = uvm_leaf_make(o, pgno);
     MUST(leaf);
-    if (uvm_entry_tag(uvm_entry_get(o, pgno)) == UVM_E_EMPTY) {
+    if (uvm_entry_unreserved(o, uvm_entry_get(o, pgno))) {
         MUST(uvm_reserve(1, NULL) == UVM_RESERVED);
         uvm_entry_set(o, leaf, pgno, uvm_entry_make(UVM_E_HOLE, 0));
     }

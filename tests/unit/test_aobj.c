@@ -183,6 +183,30 @@ START_TEST(test_flush_busy)
 }
 END_TEST
 
+/* fallocate finds a page that goes when its owner lets go: its promise outlives the page. _i: the page
+ * has a slot as well */
+START_TEST(test_flush_busy_promised)
+{
+    core_fill(uobj, 2, 1, 1);
+    if (_i) {
+        core_pageout(uobj, 2, 1);
+        core_verify(uobj, 2, 1, 1);
+    }
+    struct vm_page *pg = core_busy(uobj, 2);
+    core_flush(uobj, 0, 4, PGO_FREE);
+    ck_assert_int_eq(uvm_allocate(uobj, 0, 4), 0);
+    ck_assert(core_letgo(pg));
+    for (uint32_t i = 0; i < 4; i++)
+        ck_assert_uint_eq(core_tag(uobj, i), UVM_E_HOLE);
+    ck_assert_uint_eq(uobj->nreserved, 4);
+    ck_assert_uint_eq(uvm_stat_get(reserved), 4);
+    ck_assert_uint_eq(uvm_stat_get(swpginuse), 0);
+    ck_assert_uint_eq(uvm_stat_get(free), NPAGES);
+    core_flush(uobj, 0, 4, PGO_FREE);
+    ck_assert_uint_eq(uvm_stat_get(reserved), 0);
+}
+END_TEST
+
 START_TEST(test_flush_deactivate)
 {
     core_fill(uobj, 0, 10, 1);
@@ -302,6 +326,7 @@ static Suite *aobj_suite(void)
     tcase_add_test(tc, test_flush_free);
     tcase_add_test(tc, test_flush_all);
     tcase_add_test(tc, test_flush_busy);
+    tcase_add_loop_test(tc, test_flush_busy_promised, 0, 2);
     tcase_add_test(tc, test_flush_deactivate);
     tcase_add_test(tc, test_detach);
     tcase_add_test(tc, test_detach_busy);

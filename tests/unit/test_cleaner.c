@@ -173,13 +173,20 @@ struct writer {
 
 static void writer_goes(struct uvm_work *work)
 {
-    UVM_CONTAINER_OF(work, struct writer, wait.work)->ndone++;
+    struct writer *w = UVM_CONTAINER_OF(work, struct writer, wait.work);
+    w->ndone++;
+    if (!w->wait.error && w->wait.npages == 1)
+        uvn_dirty_came(1);
 }
 
 static bool writer_waits(struct writer *w, struct uvm_object *uobj)
 {
-    *w = (struct writer){.wait = {.work.fn = writer_goes, .loop = &core_loop, .uobj = uobj}};
-    return uvn_dirty_wait(&w->wait);
+    *w = (struct writer){
+        .wait = {.work.fn = writer_goes, .loop = &core_loop, .uobj = uobj, .npages = 1}};
+    bool waits = uvn_dirty_wait(&w->wait);
+    if (!waits)
+        uvn_dirty_came(1);
+    return waits;
 }
 
 /* Dirty pages that write-behind leaves alone: it is told of nothing. */
@@ -213,6 +220,28 @@ START_TEST(test_wait)
     core_flush(rig_obj, 0, 10, PGO_FREE);
     core_run();
     ck_assert_uint_eq(a.ndone, 1);
+}
+END_TEST
+
+/* Many writers at once: they are let in as if their pages were dirty already, one after another. */
+START_TEST(test_wait_many)
+{
+    struct writer w[4];
+
+    fill_quietly(rig_obj, 0, MOST - 100);
+    for (unsigned i = 0; i < 4; i++) {
+        w[i] = (struct writer){
+            .wait = {.work.fn = writer_goes, .loop = &core_loop, .uobj = other, .npages = 64}};
+        ck_assert(uvn_dirty_wait(&w[i].wait) == (i >= 2));
+    }
+    uvn_dirty_came(64);
+    core_run();
+    ck_assert_uint_eq(w[2].ndone, 1);
+    ck_assert_uint_eq(w[3].ndone, 0);
+    uvn_dirty_came(64);
+    core_run();
+    ck_assert_uint_eq(w[3].ndone, 1);
+    uvn_dirty_came(128);
 }
 END_TEST
 
@@ -283,6 +312,7 @@ static Suite *suite_cleaner(void)
     tcase_add_test(tc, test_gone);
     tcase_add_test(tc, test_stop);
     tcase_add_test(tc, test_wait);
+    tcase_add_test(tc, test_wait_many);
     tcase_add_test(tc, test_deadline);
     tcase_add_test(tc, test_broken);
     suite_add_tcase(suite, tc);

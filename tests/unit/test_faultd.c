@@ -126,6 +126,26 @@ START_TEST(test_load_busy)
 }
 END_TEST
 
+/* A page that is brought in from a file may wait for others of the toucher's loop: nobody sleeps on it, and
+ * the zeroes are gone when its bytes come. */
+START_TEST(test_load_busy_file)
+{
+    struct toucher t;
+    struct uvm_object *file = uvn_new(1003, uvm_ptoa(8));
+    struct vm_page *pg = add_busy(file, 3);
+    uint32_t apage = pg->apage, gen = pmap_window_gen(apage / UVM_WINDOW_PAGES);
+
+    touch(&t, TOUCH_LOAD, apage);
+    ck_assert(is_zero((uint8_t *)t.page));
+    ck_assert_uint_ne(pmap_window_gen(apage / UVM_WINDOW_PAGES), gen);
+    ck_assert(!(flags_of(pg) & PG_WANTED));
+    fill_busy(pg, 4);
+    touch(&t, TOUCH_LOAD, apage);
+    ck_assert(is_pattern(t.page, file, 3, 4));
+    file->pgops->pgo_detach(file);
+}
+END_TEST
+
 /* The page is truncated while its owner, who has not filled it, and a toucher are at it. */
 START_TEST(test_load_busy_released)
 {
@@ -655,6 +675,7 @@ static Suite *faultd_suite(void)
     tcase_add_test(tc, test_load_free_window);
     tcase_add_loop_test(tc, test_load_hole, 0, 2);
     tcase_add_test(tc, test_load_busy);
+    tcase_add_test(tc, test_load_busy_file);
     tcase_add_test(tc, test_load_busy_released);
     tcase_add_test(tc, test_load_dying);
     tcase_add_test(tc, test_load_crowd);

@@ -4,17 +4,31 @@
  * Requests for more memory than there is drive it; what it has done is in the counters, and whether
  * it was right is in the bytes.
  */
-#include "core.h"
-
 #include <errno.h>
 
 #include "daemon/pager/pagermap.h"
 #include "daemon/pager/swap.h"
 #include "daemon/pdaemon.h"
+#include "vnode_rig.h"
 
 #define NPAGES 512u
 
 static struct uvm_object *uobj;
+
+/* The clock can be put forward. */
+static uint64_t ahead_ns;
+int __real_clock_gettime(clockid_t id, struct timespec *ts);
+int __wrap_clock_gettime(clockid_t id, struct timespec *ts);
+
+int __wrap_clock_gettime(clockid_t id, struct timespec *ts)
+{
+    int rc = __real_clock_gettime(id, ts);
+    uint64_t ns = (uint64_t)ts->tv_nsec + ahead_ns;
+
+    ts->tv_sec += (time_t)(ns / 1000000000u);
+    ts->tv_nsec = (long)(ns % 1000000000u);
+    return rc;
+}
 
 static void setup(void)
 {
@@ -283,6 +297,76 @@ START_TEST(test_swap_full)
 }
 END_TEST
 
+/* => false: the pagedaemon has not taken page pgno out, however often it looked */
+static bool until_gone(struct uvm_object *o, uint32_t pgno)
+{
+    struct vm_pagelist list = TAILQ_HEAD_INITIALIZER(list);
+
+    for (unsigned i = 0; i < 50 && core_page(o, pgno); i++) {
+        if (uvm_pagealloc(1, &list, 0, NULL))
+            uvm_pageput(&list);
+        core_run();
+    }
+    return !core_page(o, pgno);
+}
+
+/* Swap that failed is tried again before long, also while files are being paged out. */
+START_TEST(test_swap_recovers_beside_files)
+{
+    int fd;
+
+    core_inject(true, 0, 0, EIO, 0);
+    uvm_reserve_set_memory(2 * NPAGES);
+    fill(uobj, 0, 440, 1);
+    struct uvm_object *file = rig_vnode(RIG_DIRECT, uvm_ptoa(16), &fd);
+    core_fill(file, 0, 1, 1);
+    ck_assert(until_gone(file, 0));
+    uvm_swap_inject_clear();
+    for (uint32_t i = 1; i < 6 && !uvm_stat_get(pageouts); i++) {
+        ahead_ns += 400000000;
+        core_fill(file, i, 1, 1);
+        until_gone(file, i);
+        if (i == 1)
+            ck_assert_uint_eq(uvm_stat_get(pageouts), 0);
+    }
+    ck_assert_uint_gt(uvm_stat_get(pageouts), 0);
+    verify(uobj, 0, 440, 1);
+    core_gone(file);
+    close(fd);
+}
+END_TEST
+
+/* A page of a file that has been stored to and nobody has said so: there is no room to write it now, and
+ * it is still known to be dirty. */
+START_TEST(test_file_modified_map_full)
+{
+    void *kva[UVM_PAGERMAP_PAGES / UVM_CLUSTER_PAGES];
+    const unsigned n = UVM_PAGERMAP_PAGES / UVM_CLUSTER_PAGES;
+    int fd;
+
+    struct uvm_object *file = rig_vnode(RIG_DIRECT, uvm_ptoa(16), &fd);
+    core_verify(file, 3, 1, 0);
+    struct vm_page *pg = core_page(file, 3);
+    ck_assert_ptr_nonnull(pg);
+    pmap_page_protect(pg->apage, 1, UVM_PROT_RW);
+    core_pattern(pmap_kva(pg->apage), file->id, 3, 7);
+    for (unsigned i = 0; i < n; i++)
+        kva[i] = uvm_pagermapin(UVM_CLUSTER_PAGES, UVMPAGER_MAPIN_RESERVE, NULL);
+    fill(uobj, 0, 440, 1);
+    until_gone(file, 3);
+    ck_assert_ptr_eq(core_page(file, 3), pg);
+    ck_assert_uint_eq(pg->flags, 0);
+    ck_assert_uint_eq(file->ndirty, 1);
+    for (unsigned i = 0; i < n; i++)
+        uvm_pagermapout(kva[i], UVM_CLUSTER_PAGES);
+    ck_assert(until_gone(file, 3));
+    ck_assert_uint_eq(file->ndirty, 0);
+    core_verify(file, 3, 1, 7);
+    core_gone(file);
+    close(fd);
+}
+END_TEST
+
 /* Every slot has gone bad, and nobody will give pages back: who waits is told in the end, and what
  * is in memory stays readable. */
 START_TEST(test_hopeless)
@@ -377,6 +461,8 @@ static Suite *pdaemon_suite(void)
     tcase_add_test(tc, test_map_full);
     tcase_add_test(tc, test_write_errors);
     tcase_add_test(tc, test_swap_full);
+    tcase_add_test(tc, test_swap_recovers_beside_files);
+    tcase_add_test(tc, test_file_modified_map_full);
     tcase_add_test(tc, test_hopeless);
     tcase_add_test(tc, test_many_waiters_are_not_hopeless);
     tcase_add_test(tc, test_used_pages_stay);

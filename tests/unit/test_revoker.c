@@ -336,6 +336,26 @@ START_TEST(test_reclaim)
 }
 END_TEST
 
+/* What fallocate promises while it is being revoked stays promised. */
+START_TEST(test_reclaim_promised)
+{
+    char page[P];
+    struct parked p;
+
+    ck_assert_int_eq(core_read(uobj, uvm_ptoa(70), page, P, 0), 0);
+    uint32_t n = use_up();
+    hold(true, false);
+    ck_assert_int_eq(ask(&p, false, 1, 0, 1), UVM_RESERVE_PARKED);
+    wait_for(started() == 1);
+    ck_assert_int_eq(uvm_allocate(uobj, 70, 1), 0);
+    hold(false, false);
+    wait_for(!uvm_reserve_parked());
+    check_answer(&p, false);
+    ck_assert_uint_eq(core_tag(uobj, 70), UVM_E_HOLE);
+    uvm_unreserve(n);
+}
+END_TEST
+
 static TCase *add_case(Suite *s, const char *name)
 {
     TCase *tc = tcase_create(name);
@@ -361,6 +381,7 @@ static Suite *revoker_suite(void)
 
     tc = add_case(s, "holes");
     tcase_add_test(tc, test_reclaim);
+    tcase_add_test(tc, test_reclaim_promised);
     return s;
 }
 

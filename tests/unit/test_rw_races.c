@@ -7,11 +7,11 @@
  * where a read is about to copy from the arena and a write to it, the next pmap_enter() where bytes
  * are installed. No lock is held there, so a hook may do what another thread could.
  */
-#include "core.h"
-
 #include <errno.h>
 
 #include "daemon/pager/swap.h"
+#include "daemon/protect.h"
+#include "vnode_rig.h"
 
 #define NPAGES 512u
 #define P      UVM_PAGE_SIZE
@@ -225,6 +225,56 @@ START_TEST(test_write_waits_for_pages)
     core_run();
     ck_assert_uint_eq(req.ndone, 1);
     ck_assert_int_eq(req.error, 0);
+}
+END_TEST
+
+/* No page will come: what needs none is written all the same. */
+START_TEST(test_write_gets_no_pages)
+{
+    struct vm_pagelist list = TAILQ_HEAD_INITIALIZER(list);
+    static char two[2 * P];
+    struct core_req req;
+
+    core_fill(uobj, 0, 1, 1);
+    memset(two, 'p', sizeof(two));
+    ck_assert(uvm_pagealloc(NPAGES - 1 - UVM_PAGE_RESERVE, &list, 0, NULL));
+    core_start_write(&req, uobj, 0, two, sizeof(two), 0);
+    core_run();
+    ck_assert_uint_eq(req.ndone, 0);
+    uvm_pagewait_fail();
+    core_run();
+    ck_assert_uint_eq(req.ndone, 1);
+    ck_assert_int_eq(req.error, -EIO);
+    ck_assert_uint_eq(req.rw.at, P);
+    uvm_pageput(&list);
+    check_patched(0, 0, P, 'p');
+    ck_assert_uint_eq(core_tag(uobj, 1), UVM_E_EMPTY);
+}
+END_TEST
+
+static int fake_revoke(uint64_t object, uint64_t off, uint64_t len)
+{
+    return 0;
+}
+
+/* The object is frozen while a write waits. _i: a write(2), or the kernel's: that was stored before */
+START_TEST(test_frozen_while_waiting)
+{
+    struct vm_pagelist list = TAILQ_HEAD_INITIALIZER(list);
+    struct core_req req;
+
+    memset(page, 'p', P);
+    ck_assert(uvm_pagealloc(NPAGES - UVM_PAGE_RESERVE, &list, 0, NULL));
+    core_start_write(&req, uobj, 0, page, P, _i ? UVM_RW_FORCE : 0);
+    core_run();
+    ck_assert_uint_eq(req.ndone, 0);
+    ck_assert_int_eq(uvm_protect_set(uobj, UVM_PROT_READ, fake_revoke), 0);
+    uvm_pageput(&list);
+    core_run();
+    ck_assert_uint_eq(req.ndone, 1);
+    ck_assert_int_eq(req.error, _i ? 0 : -EROFS);
+    ck_assert_uint_eq(uobj->nresident, _i);
+    ck_assert_uint_eq(uvm_stat_get(free), NPAGES - (uint64_t)_i);
 }
 END_TEST
 
@@ -447,6 +497,32 @@ START_TEST(test_truncate_during_zero_part)
 }
 END_TEST
 
+/* --- the file changes --- */
+
+static struct uvm_object *file;
+static int file_fd;
+
+static void change_file(void)
+{
+    core_pattern(page, file->id, 3, 9);
+    ck_assert_int_eq(pwrite(file_fd, page, P, (off_t)uvm_ptoa(3)), P);
+    uvn_invalidate(file, uvm_ptoa(8));
+}
+
+/* Somebody else changes the file when its bytes have been read and are being installed: they are not
+ * kept, and the reader has the new ones. */
+START_TEST(test_file_changes_during_page_in)
+{
+    file = rig_vnode(RIG_DIRECT, uvm_ptoa(8), &file_fd);
+    on_enter = change_file;
+    core_verify(file, 3, 1, 9);
+    core_verify(file, 3, 1, 9);
+    core_check_object(file);
+    core_gone(file);
+    close(file_fd);
+}
+END_TEST
+
 static TCase *add_case(Suite *s, const char *name)
 {
     TCase *tc = tcase_create(name);
@@ -468,6 +544,8 @@ static Suite *races_suite(void)
     tc = add_case(s, "waiting");
     tcase_add_test(tc, test_waits_for_busy_page);
     tcase_add_test(tc, test_write_waits_for_pages);
+    tcase_add_test(tc, test_write_gets_no_pages);
+    tcase_add_loop_test(tc, test_frozen_while_waiting, 0, 2);
     tcase_add_test(tc, test_cancel);
     tcase_add_test(tc, test_cancel_in_the_middle);
     tcase_add_test(tc, test_cancel_delivered);
@@ -481,6 +559,9 @@ static Suite *races_suite(void)
     tcase_add_test(tc, test_truncate_during_failing_write);
     tcase_add_test(tc, test_truncate_during_page_in);
     tcase_add_test(tc, test_truncate_during_zero_part);
+
+    tc = add_case(s, "the file changes");
+    tcase_add_test(tc, test_file_changes_during_page_in);
     return s;
 }
 

@@ -13,6 +13,16 @@
 static char dir[] = "/tmp/uvm-vn.XXXXXX";
 static int dirfd_;
 
+static _Atomic unsigned settled;
+
+void __real_vn_settle(struct vn_node *node);
+void __wrap_vn_settle(struct vn_node *node);
+void __wrap_vn_settle(struct vn_node *node)
+{
+    settled++;
+    __real_vn_settle(node);
+}
+
 static void setup(void)
 {
     struct uvm_error err;
@@ -86,6 +96,28 @@ START_TEST(one_file_one_node)
 }
 END_TEST
 
+/* The store is asked, then our last page-out makes the file longer and it is closed: what it said is old. */
+START_TEST(shown_late)
+{
+    struct uvm_vnode vnode = {.size = 5};
+    struct statx stx;
+    struct stat st;
+
+    make("a");
+    struct vn_node *a = look("a");
+    uvm_lock_init(&vnode.uobj.lock, UVM_LR_OBJECT);
+    atomic_store(&a->uobj, &vnode.uobj);
+    int fd = openat(dirfd_, "a", O_WRONLY | O_CLOEXEC);
+    ck_assert_int_eq(vn_statx(fd, &stx), 0);
+    ck_assert_int_eq(write(fd, "hello", 5), 5);
+    close(fd);
+    vn_show(a, &stx, &st);
+    ck_assert_int_eq(st.st_size, 5);
+    atomic_store(&a->uobj, NULL);
+    uvm_lock_destroy(&vnode.uobj.lock);
+}
+END_TEST
+
 /* Inode numbers come back at once on many file systems; nodes do not. */
 START_TEST(a_new_file_is_another)
 {
@@ -120,6 +152,35 @@ START_TEST(forgotten)
     ck_assert_uint_ne(look("f")->id, id);
     vn_forget(UVM_INO_VNODE_ROOT, 1000); /* the root stays */
     ck_assert_ptr_nonnull(vn_find(UVM_INO_VNODE_ROOT));
+}
+END_TEST
+
+/* A node that only its backing keeps is let go of by the last who has another reference. */
+START_TEST(dropped)
+{
+    make("f");
+    struct vn_node *node = look("f");
+    uint64_t id = node->id;
+
+    vn_ref(node);              /* the backing's */
+    vn_ref(node);              /* ours */
+    ck_assert(!vn_drop(node)); /* the kernel knows it */
+    vn_forget(id, 1);
+    vn_work_drain();
+    vn_ref(node);              /* somebody else's */
+    ck_assert(!vn_drop(node)); /* he might want it */
+    settled = 0;
+    vn_unref(node); /* ours, which leaves two */
+    ck_assert_uint_eq(settled, 0);
+    vn_unref(node); /* his */
+    vn_work_drain();
+    ck_assert_uint_eq(settled, 1);
+    vn_ref(node);
+    ck_assert(vn_drop(node));
+    ck_assert_ptr_null(vn_find(id));
+    vn_unref(node);
+    vn_unref(node);
+    ck_assert_uint_eq(settled, 1);
 }
 END_TEST
 
@@ -274,8 +335,10 @@ static Suite *suite(void)
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, one_file_one_node);
+    tcase_add_test(tc, shown_late);
     tcase_add_test(tc, a_new_file_is_another);
     tcase_add_test(tc, forgotten);
+    tcase_add_test(tc, dropped);
     tcase_add_test(tc, no_descriptors);
     tcase_add_test(tc, kept);
     tcase_add_test(tc, gone_is_stale);

@@ -196,6 +196,24 @@ START_TEST(test_get_invalidated)
 }
 END_TEST
 
+/* The file is asked for its size, and then it is our own page-out that makes it longer. */
+START_TEST(test_invalidated_late)
+{
+    uint64_t seen = uvn_size(rig_obj), size = rig_size();
+
+    rig_store(PAGES, 1, 1);
+    ck_assert_int_eq(rig_flush(0, PAGES + 1, UVN_FLUSH), 0);
+    ck_assert_uint_eq(uvn_ndirty(rig_obj), 0);
+    ck_assert(!uvn_invalidate_seen(rig_obj, seen, size));
+    ck_assert_uint_eq(uvn_size(rig_obj), uvm_ptoa(PAGES + 1));
+    ck_assert_uint_eq(rig_obj->nresident, 1);
+    core_verify(rig_obj, PAGES, 1, 1);
+    ck_assert(uvn_invalidate_seen(rig_obj, uvn_size(rig_obj), rig_size()));
+    ck_assert_uint_eq(rig_obj->nresident, 0);
+    core_verify(rig_obj, PAGES, 1, 1);
+}
+END_TEST
+
 START_TEST(test_get_locked)
 {
     CLEANUP_FREE struct uvm_getreq *req = calloc(1, sizeof(*req));
@@ -415,6 +433,27 @@ START_TEST(test_put_store)
 }
 END_TEST
 
+/* Zeroes for part of a page that is on the file only: it is paged in, and newer than the file then. Without
+ * the flag it is left alone, and so is what lies behind the end. */
+START_TEST(test_zero_absent)
+{
+    char want[UVM_PAGE_SIZE], have[UVM_PAGE_SIZE];
+
+    core_pattern(want, rig_obj->id, 7, 0);
+    ck_assert_int_eq(core_write(rig_obj, uvm_ptoa(7) + 100, NULL, 900, 0), 0);
+    ck_assert_uint_eq(rig_obj->nresident, 0);
+    ck_assert_int_eq(core_write(rig_obj, uvm_ptoa(7) + 100, NULL, 900, UVM_RW_ABSENT), 0);
+    ck_assert_uint_eq(rig_obj->ndirty, 1);
+    memset(want + 100, 0, 900);
+    ck_assert_int_eq(core_read(rig_obj, uvm_ptoa(7), have, sizeof(have), 0), 0);
+    ck_assert_int_eq(memcmp(want, have, sizeof(want)), 0);
+    ck_assert_int_eq(rig_flush(0, PAGES, UVN_FLUSH), 0);
+    ck_assert_int_eq(pread(rig_fd, have, sizeof(have), (off_t)uvm_ptoa(7)), sizeof(have));
+    ck_assert_int_eq(memcmp(want, have, sizeof(want)), 0);
+    ck_assert_uint_eq(rig_size(), uvm_ptoa(PAGES));
+}
+END_TEST
+
 START_TEST(test_flags)
 {
     rig_store(0, 3, 1);
@@ -472,6 +511,7 @@ static Suite *suite_vnode(void)
     tcase_add_test(tc, test_get_retry);
     tcase_add_test(tc, test_get_no_backing);
     tcase_add_test(tc, test_get_invalidated);
+    tcase_add_test(tc, test_invalidated_late);
     tcase_add_test(tc, test_get_locked);
     tcase_add_test(tc, test_put);
     tcase_add_test(tc, test_put_aligned);
@@ -481,6 +521,7 @@ static Suite *suite_vnode(void)
     tcase_add_test(tc, test_put_full);
     tcase_add_test(tc, test_put_dying);
     tcase_add_test(tc, test_put_store);
+    tcase_add_test(tc, test_zero_absent);
     tcase_add_test(tc, test_flags);
     tcase_add_test(tc, test_backing);
     suite_add_tcase(suite, tc);
