@@ -14,6 +14,7 @@
 #include "daemon/control.h"
 #include "daemon/page_md.h"
 #include "daemon/pager/swap.h"
+#include "daemon/reserve.h"
 #include "daemon/stats.h"
 #include "unit.h"
 
@@ -92,6 +93,7 @@ static void setup(void)
     strcpy(cfg.mountpoint, "/mnt/u");
     memset(&err, 0, sizeof(err));
     nobjects = 3;
+    uvm_reserve_init();
     uvm_swap_init();
     register_all();
     ck_assert_int_eq(uvm_control_start(path, &err), 0);

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "daemon/ledger.h"
+#include "daemon/reserve.h"
 #include "daemon/stats.h"
 
 #define DEV_PAGES 512u             /* of a test device */
@@ -37,6 +38,7 @@ static void setup(void)
     snprintf(dir, sizeof(dir), "%s/uvm-swap-XXXXXX", tmp ? tmp : "/tmp");
     ck_assert_ptr_nonnull(mkdtemp(dir));
     ck_assert_msg(uvm_ledger_init(1, 1, &err) == 0, "%s", err.msg);
+    uvm_reserve_init();
     uvm_swap_init();
     FAKE_LOOP_INIT(&loop);
     ck_assert_int_eq(posix_memalign((void **)&wbuf, UVM_PAGE_SIZE, uvm_ptoa(BUF_PAGES)), 0);
