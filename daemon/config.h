@@ -82,6 +82,10 @@ void uvm_config_init(struct uvm_config *cfg);
  */
 int uvm_config_parse_argv(int argc, char **argv, struct uvm_config *cfg, struct uvm_error *err);
 
+/* uvm_config_swapspec: PATH[:SIZE[:PRIO[:force]]] as swap= has it. => 0, or -EINVAL, -ENOMEM and err,
+ * which does not name the value */
+int uvm_config_swapspec(const char *value, struct uvm_swapspec *spec, struct uvm_error *err);
+
 /* uvm_config_exit: print what cfg->action asks for. => 0, or -EIO when out took it not */
 int uvm_config_exit(const struct uvm_config *cfg, FILE *out);
 

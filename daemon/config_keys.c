@@ -89,14 +89,11 @@ static int set_swap_fields(struct uvm_swapspec *spec, char *rest, struct uvm_err
     return 0;
 }
 
-static int set_swap(struct uvm_config *cfg, const char *value, struct uvm_error *err)
+int uvm_config_swapspec(const char *value, struct uvm_swapspec *spec, struct uvm_error *err)
 {
-    if (cfg->nswap == UVM_SWAP_DEV_MAX)
-        return uvm_fail(err, -EINVAL, "too many swap devices (0 to %d)", UVM_SWAP_DEV_MAX);
     char *text CLEANUP_FREE = strdup(value);
     if (!text)
         return uvm_fail(err, -ENOMEM, "out of memory");
-    struct uvm_swapspec *spec = &cfg->swap[cfg->nswap];
     spec->size = 0;
     spec->prio = 0;
     spec->force = false;
@@ -105,6 +102,17 @@ static int set_swap(struct uvm_config *cfg, const char *value, struct uvm_error 
     if (uvm_value_path(spec->path, sizeof(spec->path), path, err) ||
         set_swap_fields(spec, rest, err))
         return -EINVAL;
+    return 0;
+}
+
+static int set_swap(struct uvm_config *cfg, const char *value, struct uvm_error *err)
+{
+    if (cfg->nswap == UVM_SWAP_DEV_MAX)
+        return uvm_fail(err, -EINVAL, "too many swap devices (0 to %d)", UVM_SWAP_DEV_MAX);
+    struct uvm_swapspec *spec = &cfg->swap[cfg->nswap];
+    int rc = uvm_config_swapspec(value, spec, err);
+    if (rc)
+        return rc;
     for (unsigned i = 0; i < cfg->nswap; i++)
         if (!strcmp(cfg->swap[i].path, spec->path))
             return uvm_fail(err, -EINVAL, "given twice");

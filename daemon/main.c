@@ -35,6 +35,7 @@
 #include "reserve.h"
 #include "revoker.h"
 #include "stats.h"
+#include "swapjob.h"
 #include "util.h"
 #include "../fuse/anon.h"
 #include "../fuse/dev.h"
@@ -218,6 +219,11 @@ static int faultd_up(const struct uvm_config *cfg, struct uvm_error *err)
     return uvm_faultd_start(err);
 }
 
+static int swapjobs_up(const struct uvm_config *cfg, struct uvm_error *err)
+{
+    return uvm_swapjob_start(err);
+}
+
 static int mount_up(const struct uvm_config *cfg, struct uvm_error *err)
 {
     struct uvm_error warning = {0};
@@ -269,6 +275,7 @@ static const struct {
     {tree_up, tree_down},
     {pdaemon_up, uvmpd_stop},
     {faultd_up, uvm_faultd_stop},
+    {swapjobs_up, uvm_swapjob_stop},
     {cleaner_up, uvm_cleaner_stop},
     {source_up, source_down},
     {mount_up, uvm_session_stop},

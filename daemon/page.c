@@ -284,9 +284,8 @@ void uvm_page_filled(struct vm_page *pg, bool clean)
     page_assert(pg);
 }
 
-uint32_t uvm_page_dirty(struct vm_page *pg)
+static uint32_t page_make_dirty(struct vm_page *pg)
 {
-    assert((pg->flags & PG_BUSY) && !(pg->flags & PG_FAKE));
     if (!(pg->flags & PG_CLEAN) && !pg->swslot)
         return 0; /* the ledger has it so already */
     uint32_t slot = pg->swslot;
@@ -296,6 +295,19 @@ uint32_t uvm_page_dirty(struct vm_page *pg)
     pg->swslot = 0;
     page_record(pg);
     return slot;
+}
+
+uint32_t uvm_page_dirty(struct vm_page *pg)
+{
+    assert((pg->flags & PG_BUSY) && !(pg->flags & PG_FAKE));
+    return page_make_dirty(pg);
+}
+
+uint32_t uvm_page_dropslot(struct vm_page *pg)
+{
+    uvm_lock_assert_held(&pg->uobject->lock);
+    assert(!(pg->flags & (PG_BUSY | PG_FAKE)) && !pg->uobject->backed);
+    return page_make_dirty(pg);
 }
 
 void uvm_page_assign(struct vm_page *pg, uint32_t slot)

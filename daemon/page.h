@@ -148,6 +148,10 @@ void uvm_page_filled(struct vm_page *pg, bool clean);
  * => object locked; returns the old slot (0 none) for the caller to free */
 uint32_t uvm_page_dirty(struct vm_page *pg);
 
+/* uvm_page_dropslot: a resident page, nobody's, does without its slot: it is dirty, and stays on its
+ * queue. => object locked; returns the slot (0 none) for the caller to free */
+uint32_t uvm_page_dropslot(struct vm_page *pg);
+
 /* uvm_page_assign: the busy dirty page, which has no slot, will be written to slot. => object
  * locked */
 void uvm_page_assign(struct vm_page *pg, uint32_t slot);

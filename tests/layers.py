@@ -27,7 +27,7 @@ LAYERS = [
     # 2: two halves that know of each other only what page_md.h says
     (2, "daemon/pager/*", "daemon/pmap/*"),
     # 3: the walks, which bring the two together
-    (3, "daemon/cleaner.*", "daemon/fault.*", "daemon/faultd.*", "daemon/rw.*", "daemon/read.c", "daemon/write.c", "daemon/space.c", "daemon/protect.*", "daemon/pdaemon.*", "daemon/pdscan.*",
+    (3, "daemon/cleaner.*", "daemon/fault.*", "daemon/faultd.*", "daemon/rw.*", "daemon/read.c", "daemon/write.c", "daemon/space.c", "daemon/protect.*", "daemon/pdaemon.*", "daemon/pdscan.*", "daemon/pdslots.c", "daemon/drain.*", "daemon/swapjob.*",
      "daemon/revoker.*", "daemon/revoker_*"),
     # 4: the ways in. The configuration is here because it knows what a swap specification is
     # (config.h includes pager/swap.h for struct uvm_swapspec); nothing below includes it.

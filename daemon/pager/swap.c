@@ -136,6 +136,11 @@ static uint32_t find_numbers(uint32_t n, uint32_t *largest)
     return found;
 }
 
+static bool same_id(const struct uvm_swapid *a, const struct uvm_swapid *b)
+{
+    return a->dev == b->dev && a->ino == b->ino && a->block == b->block;
+}
+
 int uvm_swap_check_join(const struct uvm_swapspec *spec, uint64_t *max, struct uvm_error *err)
 {
     struct uvm_swapid id;
@@ -149,11 +154,9 @@ int uvm_swap_check_join(const struct uvm_swapspec *spec, uint64_t *max, struct u
     if (swap.ndev == UVM_SWAP_DEV_MAX)
         return uvm_fail(err, -ENOSPC, "%s: too many swap devices: up to %d", spec->path,
                         UVM_SWAP_DEV_MAX);
-    for (unsigned i = 0; exists && i < swap.ndev; i++) {
-        const struct uvm_swapid *has = &swap.dev[i]->id;
-        if (has->dev == id.dev && has->ino == id.ino && has->block == id.block)
+    for (unsigned i = 0; exists && i < swap.ndev; i++)
+        if (same_id(&swap.dev[i]->id, &id))
             return uvm_fail(err, -EEXIST, "%s: is a swap device already", spec->path);
-    }
     (void)find_numbers(0, &largest);
     *max = uvm_ptoa(largest);
     return 0;
@@ -293,6 +296,14 @@ void uvm_swap_markbad(uint32_t slot, uint32_t nslots)
     give_back(slot, nslots, true);
 }
 
+bool uvm_swap_same(const char *a, const char *b)
+{
+    struct uvm_swapid ida, idb;
+
+    return strcmp(a, b) == 0 || (uvm_swapdev_identify(a, &ida) && uvm_swapdev_identify(b, &idb) &&
+                                 same_id(&ida, &idb));
+}
+
 /* The device of that name; one that has it also by another name. => swap lock held */
 static struct uvm_swapdevice *device_named(const char *path, const struct uvm_swapid *id)
 {
@@ -300,8 +311,7 @@ static struct uvm_swapdevice *device_named(const char *path, const struct uvm_sw
         if (strcmp(swap.dev[i]->path, path) == 0)
             return swap.dev[i];
     for (unsigned i = 0; id && i < swap.ndev; i++)
-        if (swap.dev[i]->id.dev == id->dev && swap.dev[i]->id.ino == id->ino &&
-            swap.dev[i]->id.block == id->block)
+        if (same_id(&swap.dev[i]->id, id))
             return swap.dev[i];
     return NULL;
 }

@@ -101,6 +101,9 @@ void uvm_swap_stay(uint32_t slot0);
  * => false: something is still on it, and nothing has happened */
 bool uvm_swap_gone(uint32_t slot0);
 
+/* uvm_swap_same: do two paths name the same device? */
+bool uvm_swap_same(const char *a, const char *b);
+
 /* uvm_swap_left: how many slots of the device are allocated; 0: there is no such device. */
 uint32_t uvm_swap_left(uint32_t slot0);
 
