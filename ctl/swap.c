@@ -41,7 +41,8 @@ static void tell(struct json_object *job, unsigned polls, bool last)
 {
     bool terminal = isatty(STDERR_FILENO);
 
-    if (strcmp(ctl_text(job, "op"), "remove") || (!terminal && polls % TELL_POLLS) || (last && !polls))
+    if (strcmp(ctl_text(job, "op"), "remove") || (!terminal && polls % TELL_POLLS) ||
+        (last && !polls))
         return;
     fprintf(stderr, "%s%s: %" PRIu64 " of %" PRIu64 " pages left%s", terminal ? "\r" : "",
             ctl_text(job, "path"), ctl_number(job, "left"), ctl_number(job, "total"),

@@ -33,11 +33,13 @@ static const struct command {
     {"stat", NULL, 0, 0, ctl_show_stat, "stat [-i SECONDS]", "the counters, or their changes"},
     {"objects", NULL, 0, 0, ctl_show_objects, "objects", "the objects and their pages"},
     {"object", NULL, 1, 1, ctl_show_object, "object PATH", "one object"},
-    {"protect", NULL, 2, 2, NULL, "protect PATH PROT", "let clients do no more than rw, ro or none"},
+    {"protect", NULL, 2, 2, NULL, "protect PATH PROT",
+     "let clients do no more than rw, ro or none"},
     {"swap", "list", 0, 0, ctl_show_swap, "swap list", "the swap devices"},
     {"swap", "add", 1, 1, NULL, "swap add SPEC", "add a swap device: PATH[:SIZE[:PRIO[:force]]]"},
     {"swap", "remove", 1, 1, NULL, "swap remove [--cancel] PATH", "remove one, or stop that"},
-    {"fault", "add", 0, 8, NULL, "fault add [WORD...]", "make transfers of swap or files fail (tests)"},
+    {"fault", "add", 0, 8, NULL, "fault add [WORD...]",
+     "make transfers of swap or files fail (tests)"},
     {"fault", "clear", 0, 0, NULL, "fault clear", "end that"},
     {"log", NULL, 1, 1, NULL, "log LEVEL", "error, warning, info or debug"},
 };
@@ -128,11 +130,13 @@ struct options {
 /* => -1: go on; else the exit code */
 static int parse_options(int argc, char **argv, struct options *o)
 {
-    static const struct option longopts[] = {
-        {"socket", required_argument, NULL, 's'},   {"json", no_argument, NULL, 'j'},
-        {"interval", required_argument, NULL, 'i'}, {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},        {"cancel", no_argument, NULL, 'c'},
-        {NULL, 0, NULL, 0}};
+    static const struct option longopts[] = {{"socket", required_argument, NULL, 's'},
+                                             {"json", no_argument, NULL, 'j'},
+                                             {"interval", required_argument, NULL, 'i'},
+                                             {"help", no_argument, NULL, 'h'},
+                                             {"version", no_argument, NULL, 'V'},
+                                             {"cancel", no_argument, NULL, 'c'},
+                                             {NULL, 0, NULL, 0}};
     uint64_t n;
     int c;
 
@@ -187,7 +191,8 @@ static int ask(const char *socket, const struct command *cmd, int argc, char **a
 }
 
 /* swap add, swap remove: begin, and wait for the end. => the exit code */
-static int ask_swap(const char *socket, const struct command *cmd, char **argv, const struct options *o)
+static int ask_swap(const char *socket, const struct command *cmd, char **argv,
+                    const struct options *o)
 {
     bool removes = strcmp(cmd->sub, "remove") == 0;
     char *arg CLEANUP_FREE = ctl_swap_path(argv[2]);

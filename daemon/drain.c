@@ -22,10 +22,10 @@
 #include "pager/swap.h"
 #include "stats.h"
 
-#define DRAIN_LOOKS    1024u /* slots a run looks at before others have a turn */
-#define DRAIN_TICK_MS  10
-#define DRAIN_SHORT    32u /* pages of a page-in while others wait for memory */
-#define DRAIN_STARVED  3u
+#define DRAIN_LOOKS   1024u /* slots a run looks at before others have a turn */
+#define DRAIN_TICK_MS 10
+#define DRAIN_SHORT   32u /* pages of a page-in while others wait for memory */
+#define DRAIN_STARVED 3u
 
 enum look {
     LOOK_MOVED, /* the slot is free, or a page-in has begun */

@@ -19,7 +19,7 @@ static struct {
     pthread_mutex_t lock; /* nothing else is taken under it; guards what follows */
     pthread_cond_t idle;
     bool open, running;
-    uint64_t last;                     /* number of the last job */
+    uint64_t last;                      /* number of the last job */
     struct uvm_swapjob jobs[JOBS_KEPT]; /* by number modulo JOBS_KEPT */
 
     /* the loop's while a job runs, else of who begins one */
@@ -144,11 +144,12 @@ static void drained(struct uvm_drain *drain, int error)
     if (error == -ECANCELED)
         uvm_fail(&err, error, "%s: removal cancelled; it still holds %u pages", path, left);
     else if (error == -EIO)
-        uvm_fail(&err, error, "%s: not removed: %u of its pages cannot be read, and stay there", path,
-                 bad);
+        uvm_fail(&err, error, "%s: not removed: %u of its pages cannot be read, and stay there",
+                 path, bad);
     else
-        uvm_fail(&err, error, "%s: not removed: no memory comes free for the %u pages that it holds",
-                 path, left);
+        uvm_fail(&err, error,
+                 "%s: not removed: no memory comes free for the %u pages that it holds", path,
+                 left);
     job_end(error == -ECANCELED ? UVM_JOB_CANCELLED : UVM_JOB_FAILED, &err, left, bad);
 }
 

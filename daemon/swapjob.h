@@ -24,9 +24,9 @@ struct uvm_swapjob {
     enum uvm_swapjob_state state;
     bool removes; /* else it adds */
     char path[UVM_SWAP_PATH_MAX];
-    uint32_t total, left;  /* of a removal: pages the device held, and holds */
-    uint32_t unreadable;   /* of a removal that failed: those that could not be read */
-    struct uvm_error why;  /* of one that has failed or was cancelled */
+    uint32_t total, left; /* of a removal: pages the device held, and holds */
+    uint32_t unreadable;  /* of a removal that failed: those that could not be read */
+    struct uvm_error why; /* of one that has failed or was cancelled */
 };
 
 /* uvm_swapjob_start: from now on there may be jobs. => page-out works */

@@ -300,8 +300,8 @@ bool uvm_swap_same(const char *a, const char *b)
 {
     struct uvm_swapid ida, idb;
 
-    return strcmp(a, b) == 0 || (uvm_swapdev_identify(a, &ida) && uvm_swapdev_identify(b, &idb) &&
-                                 same_id(&ida, &idb));
+    return strcmp(a, b) == 0 ||
+           (uvm_swapdev_identify(a, &ida) && uvm_swapdev_identify(b, &idb) && same_id(&ida, &idb));
 }
 
 /* The device of that name; one that has it also by another name. => swap lock held */

@@ -312,9 +312,11 @@ START_TEST(test_swap_and_fault)
     ck_assert_int_eq(call(&rows, "fault", "add", "write", "error=corrupt"), -EINVAL);
     ck_assert_int_eq(call(&rows, "fault", "add", "file", "error=ENOSPC"), -ENOTSUP);
     ck_assert_ptr_nonnull(strstr(err.msg, "without faults=yes"));
-    static const char *const bad_file[] = {"error=corrupt", "slot=3", "off=x", "count=-1", "object="};
+    static const char *const bad_file[] = {"error=corrupt", "slot=3", "off=x", "count=-1",
+                                           "object="};
     for (unsigned i = 0; i < sizeof(bad_file) / sizeof(bad_file[0]); i++)
-        ck_assert_msg(call(&rows, "fault", "add", "file", bad_file[i]) == -EINVAL, "%s", bad_file[i]);
+        ck_assert_msg(call(&rows, "fault", "add", "file", bad_file[i]) == -EINVAL, "%s",
+                      bad_file[i]);
     ck_assert_int_eq(call(&rows, "fault", "clear", "all", NULL), -EINVAL);
     ck_assert_int_eq(call(&rows, "fault", NULL, NULL, NULL), -EINVAL);
 }

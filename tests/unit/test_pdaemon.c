@@ -381,7 +381,8 @@ START_TEST(test_slots_of_active_pages)
 
     ck_assert_uint_ne(hold, 0);
     uvm_reserve_set_memory(2 * NPAGES);
-    for (uint32_t at = 0; at < n; at += 64) /* one after another, so that none goes before it is used */
+    for (uint32_t at = 0; at < n;
+         at += 64) /* one after another, so that none goes before it is used */
         clean_active(at, MIN(64, n - at));
     ck_assert_uint_eq(uvm_stat_get(swpginuse), CORE_SWAP_SLOTS);
     ck_assert_uint_eq(uvm_stat_get(pdslots), 0); /* no shortage yet */
