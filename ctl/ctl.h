@@ -41,8 +41,9 @@ int ctl_watch_stat(const char *socket, unsigned seconds, bool json);
 int ctl_swap_wait(const char *socket, struct json_object *result, struct json_object **ret);
 
 /* ctl_swap_path: the argument of such a command as it means the same in another directory.
+ * => spec: it is PATH:SIZE:PRIO, where a colon of the path has a backslash
  * => malloc'd; NULL: no memory */
-char *ctl_swap_path(const char *arg);
+char *ctl_swap_path(const char *arg, bool spec);
 
 /* ctl_print_json: one value as a line. */
 void ctl_print_json(struct json_object *result);

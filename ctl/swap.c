@@ -27,13 +27,19 @@ static void on_signal(int sig)
     interrupted = 1;
 }
 
-char *ctl_swap_path(const char *arg)
+char *ctl_swap_path(const char *arg, bool spec)
 {
-    char *path = NULL, cwd[PATH_MAX];
+    char *path = NULL, cwd[PATH_MAX], quoted[2 * PATH_MAX], *to = quoted;
 
     if (*arg == '/' || !*arg || !getcwd(cwd, sizeof(cwd)))
         return strdup(arg);
-    return asprintf(&path, "%s/%s", cwd, arg) < 0 ? NULL : path;
+    for (const char *p = cwd; *p; p++) {
+        if (spec && strchr(":\\", *p))
+            *to++ = '\\';
+        *to++ = *p;
+    }
+    *to = '\0';
+    return asprintf(&path, "%s/%s", quoted, arg) < 0 ? NULL : path;
 }
 
 /* How it goes on: in place on a terminal, else a line now and then. */
@@ -41,8 +47,7 @@ static void tell(struct json_object *job, unsigned polls, bool last)
 {
     bool terminal = isatty(STDERR_FILENO);
 
-    if (strcmp(ctl_text(job, "op"), "remove") || (!terminal && polls % TELL_POLLS) ||
-        (last && !polls))
+    if (strcmp(ctl_text(job, "op"), "remove") || (!terminal && !last && polls % TELL_POLLS))
         return;
     fprintf(stderr, "%s%s: %" PRIu64 " of %" PRIu64 " pages left%s", terminal ? "\r" : "",
             ctl_text(job, "path"), ctl_number(job, "left"), ctl_number(job, "total"),

@@ -195,7 +195,7 @@ static int ask_swap(const char *socket, const struct command *cmd, char **argv,
                     const struct options *o)
 {
     bool removes = strcmp(cmd->sub, "remove") == 0;
-    char *arg CLEANUP_FREE = ctl_swap_path(argv[2]);
+    char *arg CLEANUP_FREE = ctl_swap_path(argv[2], !removes);
     const char *words[] = {"swap", o->cancel ? "cancel" : cmd->sub, arg};
     struct json_object *result, *job = NULL;
     struct uvm_error err;
