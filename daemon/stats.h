@@ -53,6 +53,8 @@
     X(pdreact, "pages reactivated")                               \
     X(pdpending, "pages the pagedaemon has started to write")     \
     X(pddeact, "pages deactivated")                               \
+    X(pdrefault, "pages back soon after they were evicted")       \
+    X(trace_drops, "trace records dropped")                       \
     X(revokes, "revocations")                                     \
     X(pgrevoked, "pages revoked")                                 \
     X(flt_uffd_missing, "stray missing faults in the arena")      \
