@@ -24,6 +24,7 @@
 
 #include "page_md.h"
 #include "pager/swap.h"
+#include "policy.h"
 #include "stats.h"
 #include "trace.h"
 
@@ -69,7 +70,7 @@ static int cmd_status(int argc, const char **argv, struct json_object **ret, str
     add_number(status, "swap", uvm_ptoa(uvm_stat_get(swpages)));
     add_number(status, "swap_used", uvm_ptoa(uvm_stat_get(swpginuse)));
     add_text(status, "transport", uvm_transport_names[cmds.cfg->transport]);
-    add_text(status, "policy", cmds.cfg->policy->name);
+    add_text(status, "policy", uvm_policy->name);
     add_number(status, "threads", cmds.cfg->threads);
     add_text(status, "statedir", cmds.cfg->statedir);
     uvm_control_status_fill(status);
