@@ -327,8 +327,8 @@ START_TEST(test_log)
     ck_assert_int_eq(call(&ret, "log", "loud", NULL, NULL), -EINVAL);
     ck_assert_str_eq(err.msg, "log: loud: not one of error, warning, info, debug");
     ck_assert_int_eq(call(&ret, "log", NULL, NULL, NULL), -EINVAL);
-    ck_assert_int_eq(call(&ret, "trace", NULL, NULL, NULL), -EINVAL);
-    ck_assert_str_eq(err.msg, "trace: unknown command");
+    ck_assert_int_eq(call(&ret, "tracer", NULL, NULL, NULL), -EINVAL);
+    ck_assert_str_eq(err.msg, "tracer: unknown command");
 }
 END_TEST
 
