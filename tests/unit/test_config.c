@@ -81,11 +81,12 @@ END_TEST
 
 START_TEST(test_options)
 {
-    ck_assert_int_eq(parse(&cfg, "-o",
-                           "rw,nosuid,x-systemd.automount,_netdev,,memory=8M,allow_other,threads=3,"
-                           "transport=dev,policy=s3fifo,log=debug,drain=0,faults=1,socket=/r/s,statedir=/st",
-                           "/m", NULL),
-                     0);
+    ck_assert_int_eq(
+        parse(&cfg, "-o",
+              "rw,nosuid,x-systemd.automount,_netdev,,memory=8M,allow_other,threads=3,"
+              "transport=dev,policy=s3fifo,log=debug,drain=0,faults=1,socket=/r/s,statedir=/st",
+              "/m", NULL),
+        0);
     ck_assert_uint_eq(cfg.memory, 8u << 20);
     ck_assert(cfg.allow_other && cfg.faults);
     ck_assert_uint_eq(cfg.threads, 3);
@@ -364,7 +365,8 @@ START_TEST(test_round_trip)
     ck_assert_int_eq(
         parse(&cfg, "-o",
               "memory=8200K,swap=/a\\:b\\,c:1536K:3:force,swap=/d,swap=/e::2,allow_other,threads=7,"
-              "transport=dev,policy=s3fifo,log=warning,drain=99,faults=yes,suid,dev,noexec,source=/src/./a/,"
+              "transport=dev,policy=s3fifo,log=warning,drain=99,faults=yes,suid,dev,noexec,source=/"
+              "src/./a/,"
               "device=one:/dev/sd\\:a,device=t\\:wo:/dev/zero:1536K,socket=/run/"
               "x,statedir=/var/x",
               "/mnt/with blank", NULL),

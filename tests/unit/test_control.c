@@ -180,6 +180,7 @@ START_TEST(test_status)
     uvm_control_warn("bdi of %s", "x");
     ck_assert_int_eq(call(&status, "status", NULL, NULL, NULL), 0);
     ck_assert_str_eq(json_object_get_string(member(status, "version")), UVMD_VERSION);
+    ck_assert_str_eq(json_object_get_string(member(status, "policy")), "clock");
     ck_assert_int_eq(json_object_get_int(member(status, "pid")), getpid());
     ck_assert_str_eq(json_object_get_string(member(status, "mountpoint")), "/mnt/u");
     ck_assert_str_eq(json_object_get_string(member(status, "transport")), "dev");

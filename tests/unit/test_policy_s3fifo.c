@@ -136,8 +136,10 @@ START_TEST(test_young)
         again(i, UVM_Q_ACTIVE);
         again(i, UVM_Q_ACTIVE);
     }
-    for (int i = 0; i < 20; i++)
+    for (int i = 0; i < 20; i++) {
         ck_assert_int_eq(victim(), i);
+        ck_assert_uint_eq(uvm_stat_get(active), 0);
+    }
 }
 END_TEST
 
