@@ -41,6 +41,8 @@ static const struct command {
     {"fault", "add", 0, 8, NULL, "fault add [WORD...]",
      "make transfers of swap or files fail (tests)"},
     {"fault", "clear", 0, 0, NULL, "fault clear", "end that"},
+    {"trace", "start", 1, 1, NULL, "trace start FILE", "record what is asked of memory"},
+    {"trace", "stop", 0, 0, NULL, "trace stop", "end that"},
     {"log", NULL, 1, 1, NULL, "log LEVEL", "error, warning, info or debug"},
 };
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))

@@ -27,6 +27,7 @@
 #include "log.h"
 #include "pager/devspec.h"
 #include "pager/swap.h"
+#include "policy.h"
 
 #define UVM_MEMORY_DEFAULT  (256ull << 20)
 #define UVM_MEMORY_MIN      (8ull << 20)
@@ -55,6 +56,7 @@ struct uvm_config {
     unsigned nswap;
     char socket[UVM_SOCKET_PATH_MAX];
     enum uvm_transport transport;
+    const struct uvm_pdpolicy *policy;
     unsigned threads;
     bool allow_other;
     bool suid, dev, exec; /* what the mount honours, as for mount(8) */

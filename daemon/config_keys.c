@@ -174,6 +174,27 @@ static void print_transport(const struct uvm_config *cfg, const char *key, FILE 
     fprintf(out, "%s=%s\n", key, uvm_transport_names[cfg->transport]);
 }
 
+static int set_policy(struct uvm_config *cfg, const char *value, struct uvm_error *err)
+{
+    const struct uvm_pdpolicy *policy = uvm_policy_find(value);
+    char names[100];
+    size_t len = 0;
+
+    if (policy) {
+        cfg->policy = policy;
+        return 0;
+    }
+    for (unsigned i = 0; uvm_policies[i] && len < sizeof(names); i++)
+        len += (size_t)snprintf(names + len, sizeof(names) - len, "%s%s", i ? ", " : "",
+                                uvm_policies[i]->name);
+    return uvm_fail(err, -EINVAL, "not one of %s", names);
+}
+
+static void print_policy(const struct uvm_config *cfg, const char *key, FILE *out)
+{
+    fprintf(out, "%s=%s\n", key, cfg->policy->name);
+}
+
 static int set_threads(struct uvm_config *cfg, const char *value, struct uvm_error *err)
 {
     return uvm_value_range(&cfg->threads, value, 1, UVM_THREADS_MAX, err);
@@ -251,6 +272,7 @@ static const struct config_key {
     {"socket", set_socket, print_socket, false, "PATH", "the control socket (" UVM_SOCKET_DIR "/NAME.sock)"},
     {"statedir", set_statedir, print_statedir, false, "PATH", "where names and attributes are kept (the socket's directory)"},
     {"transport", set_transport, print_transport, false, "auto|dev", "how FUSE requests travel (auto)"},
+    {"policy", set_policy, print_policy, false, "clock|s3fifo", "which page goes when memory is short (clock)"},
     {"threads", set_threads, print_threads, false, "N", "loop threads (one for each CPU)"},
     {"allow_other", set_allow_other, print_allow_other, true, "yes|no", "let other users in (no)"},
     {"suid", set_suid, print_suid, true, "yes|no", "honour set-id bits of files (no)"},

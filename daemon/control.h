@@ -60,7 +60,7 @@ void uvm_control_register(const char *cmd, uvm_control_fn *fn);
 
 /*
  * uvm_control_commands: register the commands of control_cmds.c: status, stat, objects, object,
- * protect, swap, fault, log.
+ * protect, swap, fault, trace, log.
  *
  * => cfg outlives the control thread
  */

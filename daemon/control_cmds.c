@@ -9,6 +9,8 @@
  *      swap ...            swap devices: see control_swap.c
  *      fault add RULE      make swap transfers fail (faults=yes only): see control_fault.c
  *      fault clear
+ *      trace start FILE    record what is asked of memory, for the simulator
+ *      trace stop
  *      log LEVEL
  *
  * The objects come from whoever registered as the provider. Sizes are bytes, everything else counts
@@ -21,7 +23,9 @@
 #include <string.h>
 
 #include "page_md.h"
+#include "policy.h"
 #include "stats.h"
+#include "trace.h"
 
 /* More objects than this make no reply that anybody could use; "object PATH" always works. */
 #define OBJECTS_MAX 50000
@@ -65,6 +69,7 @@ static int cmd_status(int argc, const char **argv, struct json_object **ret, str
     add_number(status, "swap", uvm_ptoa(uvm_stat_get(swpages)));
     add_number(status, "swap_used", uvm_ptoa(uvm_stat_get(swpginuse)));
     add_text(status, "transport", uvm_transport_names[cmds.cfg->transport]);
+    add_text(status, "policy", uvm_policy->name);
     add_number(status, "threads", cmds.cfg->threads);
     add_text(status, "statedir", cmds.cfg->statedir);
     uvm_control_status_fill(status);
@@ -201,6 +206,15 @@ static int cmd_protect(int argc, const char **argv, struct json_object **ret, st
     return 0;
 }
 
+static int cmd_trace(int argc, const char **argv, struct json_object **ret, struct uvm_error *err)
+{
+    if (argc == 3 && strcmp(argv[1], "start") == 0)
+        return uvm_trace_start(argv[2], err);
+    if (argc == 2 && strcmp(argv[1], "stop") == 0)
+        return uvm_trace_stop(err);
+    return uvm_fail(err, -EINVAL, "trace knows only: start FILE, stop");
+}
+
 static int cmd_log(int argc, const char **argv, struct json_object **ret, struct uvm_error *err)
 {
     enum uvm_log_level level;
@@ -225,5 +239,6 @@ void uvm_control_commands(const struct uvm_config *cfg)
     uvm_control_register("protect", cmd_protect);
     uvm_control_register("swap", uvm_control_swap);
     uvm_control_register("fault", uvm_control_fault);
+    uvm_control_register("trace", cmd_trace);
     uvm_control_register("log", cmd_log);
 }

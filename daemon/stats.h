@@ -55,6 +55,8 @@
     X(pdpending, "pages the pagedaemon has started to write")     \
     X(pddeact, "pages deactivated")                               \
     X(pdslots, "swap slots of resident pages given back")         \
+    X(pdrefault, "pages back soon after they were evicted")       \
+    X(trace_drops, "trace records dropped")                       \
     X(revokes, "revocations")                                     \
     X(pgrevoked, "pages revoked")                                 \
     X(flt_uffd_missing, "stray missing faults in the arena")      \

@@ -182,6 +182,7 @@ START_TEST(test_status)
     uvm_control_warn("bdi of %s", "x");
     ck_assert_int_eq(call(&status, "status", NULL, NULL, NULL), 0);
     ck_assert_str_eq(json_object_get_string(member(status, "version")), UVMD_VERSION);
+    ck_assert_str_eq(json_object_get_string(member(status, "policy")), "clock");
     ck_assert_int_eq(json_object_get_int(member(status, "pid")), getpid());
     ck_assert_str_eq(json_object_get_string(member(status, "mountpoint")), "/mnt/u");
     ck_assert_str_eq(json_object_get_string(member(status, "transport")), "dev");
@@ -331,8 +332,8 @@ START_TEST(test_log)
     ck_assert_int_eq(call(&ret, "log", "loud", NULL, NULL), -EINVAL);
     ck_assert_str_eq(err.msg, "log: loud: not one of error, warning, info, debug");
     ck_assert_int_eq(call(&ret, "log", NULL, NULL, NULL), -EINVAL);
-    ck_assert_int_eq(call(&ret, "trace", NULL, NULL, NULL), -EINVAL);
-    ck_assert_str_eq(err.msg, "trace: unknown command");
+    ck_assert_int_eq(call(&ret, "tracer", NULL, NULL, NULL), -EINVAL);
+    ck_assert_str_eq(err.msg, "tracer: unknown command");
 }
 END_TEST
 
