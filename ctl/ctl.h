@@ -31,6 +31,20 @@ void ctl_show_stat(struct json_object *result);
  */
 int ctl_watch_stat(const char *socket, unsigned seconds, bool json);
 
+/*
+ * ctl_swap_wait: wait for the end of the job that `swap add` or `swap remove` has begun; tell on stderr
+ * how a removal goes on.
+ *
+ * => result: their reply; on SIGINT or SIGTERM a removal is cancelled, and its end waited for
+ * => 0 and *ret, the job's last state, the caller's to put; else -1 and one line on stderr
+ */
+int ctl_swap_wait(const char *socket, struct json_object *result, struct json_object **ret);
+
+/* ctl_swap_path: the argument of such a command as it means the same in another directory.
+ * => spec: it is PATH:SIZE:PRIO, where a colon of the path has a backslash
+ * => malloc'd; NULL: no memory */
+char *ctl_swap_path(const char *arg, bool spec);
+
 /* ctl_print_json: one value as a line. */
 void ctl_print_json(struct json_object *result);
 

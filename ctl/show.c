@@ -135,8 +135,8 @@ void ctl_show_object(struct json_object *result)
 
 void ctl_show_swap(struct json_object *result)
 {
-    printf("%-5s %9s %9s %9s %5s %10s %10s %7s %s\n", "TYPE", "SIZE", "USED", "BAD", "PRIO",
-           "READS", "WRITES", "ERRORS", "PATH");
+    printf("%-5s %9s %9s %9s %5s %10s %10s %7s %-8s %s\n", "TYPE", "SIZE", "USED", "BAD", "PRIO",
+           "READS", "WRITES", "ERRORS", "STATE", "PATH");
     for (size_t i = 0; i < json_object_array_length(result); i++) {
         struct json_object *row = json_object_array_get_idx(result, i);
         printf("%-5s ", ctl_text(row, "type"));
@@ -145,6 +145,7 @@ void ctl_show_swap(struct json_object *result)
         print_pages(row, "bad");
         printf("%5" PRIu64 " %10" PRIu64 " %10" PRIu64 " %7" PRIu64 " ", ctl_number(row, "prio"),
                ctl_number(row, "reads"), ctl_number(row, "writes"), ctl_number(row, "errors"));
+        printf("%-8s ", ctl_text(row, "state"));
         print_name(ctl_text(row, "path"));
     }
 }

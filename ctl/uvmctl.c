@@ -16,6 +16,7 @@
 #include "ctl.h"
 #include "daemon/control.h"
 #include "daemon/size.h"
+#include "daemon/util.h"
 
 #define EXIT_USAGE   2
 #define INTERVAL_MAX 86400
@@ -35,9 +36,13 @@ static const struct command {
     {"protect", NULL, 2, 2, NULL, "protect PATH PROT",
      "let clients do no more than rw, ro or none"},
     {"swap", "list", 0, 0, ctl_show_swap, "swap list", "the swap devices"},
+    {"swap", "add", 1, 1, NULL, "swap add SPEC", "add a swap device: PATH[:SIZE[:PRIO[:force]]]"},
+    {"swap", "remove", 1, 1, NULL, "swap remove [--cancel] PATH", "remove one, or stop that"},
     {"fault", "add", 0, 8, NULL, "fault add [WORD...]",
      "make transfers of swap or files fail (tests)"},
     {"fault", "clear", 0, 0, NULL, "fault clear", "end that"},
+    {"trace", "start", 1, 1, NULL, "trace start FILE", "record what is asked of memory"},
+    {"trace", "stop", 0, 0, NULL, "trace stop", "end that"},
     {"log", NULL, 1, 1, NULL, "log LEVEL", "error, warning, info or debug"},
 };
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -49,7 +54,7 @@ static int usage(void)
          "  --json       print the result as JSON\n"
          "  -h -V        print this help, print the version\n\nCommands:");
     for (unsigned i = 0; i < NCOMMANDS; i++)
-        printf("  %-22s %s\n", commands[i].usage, commands[i].help);
+        printf("  %-27s %s\n", commands[i].usage, commands[i].help);
     return EXIT_SUCCESS;
 }
 
@@ -121,15 +126,19 @@ struct options {
     const char *socket;
     unsigned interval; /* seconds, 0: once */
     bool json;
+    bool cancel; /* swap remove */
 };
 
 /* => -1: go on; else the exit code */
 static int parse_options(int argc, char **argv, struct options *o)
 {
-    static const struct option longopts[] = {
-        {"socket", required_argument, NULL, 's'},   {"json", no_argument, NULL, 'j'},
-        {"interval", required_argument, NULL, 'i'}, {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},        {NULL, 0, NULL, 0}};
+    static const struct option longopts[] = {{"socket", required_argument, NULL, 's'},
+                                             {"json", no_argument, NULL, 'j'},
+                                             {"interval", required_argument, NULL, 'i'},
+                                             {"help", no_argument, NULL, 'h'},
+                                             {"version", no_argument, NULL, 'V'},
+                                             {"cancel", no_argument, NULL, 'c'},
+                                             {NULL, 0, NULL, 0}};
     uint64_t n;
     int c;
 
@@ -149,6 +158,9 @@ static int parse_options(int argc, char **argv, struct options *o)
             break;
         case 'j':
             o->json = true;
+            break;
+        case 'c':
+            o->cancel = true;
             break;
         case 'h':
             return usage();
@@ -180,6 +192,31 @@ static int ask(const char *socket, const struct command *cmd, int argc, char **a
     return EXIT_SUCCESS;
 }
 
+/* swap add, swap remove: begin, and wait for the end. => the exit code */
+static int ask_swap(const char *socket, const struct command *cmd, char **argv,
+                    const struct options *o)
+{
+    bool removes = strcmp(cmd->sub, "remove") == 0;
+    char *arg CLEANUP_FREE = ctl_swap_path(argv[2], !removes);
+    const char *words[] = {"swap", o->cancel ? "cancel" : cmd->sub, arg};
+    struct json_object *result, *job = NULL;
+    struct uvm_error err;
+
+    if (o->cancel && !removes)
+        return fail_usage("--cancel", "is for swap remove");
+    if (!arg)
+        return fail(EXIT_FAILURE, "out of memory");
+    int error = uvm_control_call(socket, 3, words, &result, &err);
+    if (error)
+        return fail(error == -EINVAL ? EXIT_USAGE : EXIT_FAILURE, err.msg);
+    error = o->cancel ? 0 : ctl_swap_wait(socket, result, &job);
+    if (!error && o->json)
+        ctl_print_json(job);
+    json_object_put(result);
+    json_object_put(job);
+    return error ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv)
 {
     struct options o = {0};
@@ -195,14 +232,20 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     if (o.interval && cmd->show != ctl_show_stat)
         return fail_usage("-i", "is for stat");
+    bool swaps = cmd->sub && !cmd->show && strcmp(cmd->name, "swap") == 0;
+    if (o.cancel && !swaps)
+        return fail_usage("--cancel", "is for swap remove");
     if (!o.socket) {
         code = find_socket(found);
         if (code)
             return code;
         o.socket = found;
     }
-    code = o.interval ? ctl_watch_stat(o.socket, o.interval, o.json)
-                      : ask(o.socket, cmd, argc, argv, o.json);
+    if (swaps)
+        code = ask_swap(o.socket, cmd, argv, &o);
+    else
+        code = o.interval ? ctl_watch_stat(o.socket, o.interval, o.json)
+                          : ask(o.socket, cmd, argc, argv, o.json);
     if (code == EXIT_SUCCESS && (fflush(stdout) || ferror(stdout)))
         return fail(EXIT_FAILURE, "standard output: write error");
     return code;

@@ -24,6 +24,7 @@ void uvm_config_init(struct uvm_config *cfg)
     cfg->exec = true;
     cfg->log = UVM_LOG_INFO;
     cfg->drain = UVM_DRAIN_DEFAULT;
+    cfg->policy = uvm_policies[0];
 }
 
 struct ini_state {

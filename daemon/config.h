@@ -27,6 +27,7 @@
 #include "log.h"
 #include "pager/devspec.h"
 #include "pager/swap.h"
+#include "policy.h"
 
 #define UVM_MEMORY_DEFAULT  (256ull << 20)
 #define UVM_MEMORY_MIN      (8ull << 20)
@@ -55,6 +56,7 @@ struct uvm_config {
     unsigned nswap;
     char socket[UVM_SOCKET_PATH_MAX];
     enum uvm_transport transport;
+    const struct uvm_pdpolicy *policy;
     unsigned threads;
     bool allow_other;
     bool suid, dev, exec; /* what the mount honours, as for mount(8) */
@@ -81,6 +83,10 @@ void uvm_config_init(struct uvm_config *cfg);
  * => -EINVAL: a usage error, one line in err; any other -errno: a file could not be read
  */
 int uvm_config_parse_argv(int argc, char **argv, struct uvm_config *cfg, struct uvm_error *err);
+
+/* uvm_config_swapspec: PATH[:SIZE[:PRIO[:force]]] as swap= has it. => 0, or -EINVAL, -ENOMEM and err,
+ * which does not name the value */
+int uvm_config_swapspec(const char *value, struct uvm_swapspec *spec, struct uvm_error *err);
 
 /* uvm_config_exit: print what cfg->action asks for. => 0, or -EIO when out took it not */
 int uvm_config_exit(const struct uvm_config *cfg, FILE *out);

@@ -89,14 +89,11 @@ static int set_swap_fields(struct uvm_swapspec *spec, char *rest, struct uvm_err
     return 0;
 }
 
-static int set_swap(struct uvm_config *cfg, const char *value, struct uvm_error *err)
+int uvm_config_swapspec(const char *value, struct uvm_swapspec *spec, struct uvm_error *err)
 {
-    if (cfg->nswap == UVM_SWAP_DEV_MAX)
-        return uvm_fail(err, -EINVAL, "too many swap devices (0 to %d)", UVM_SWAP_DEV_MAX);
     char *text CLEANUP_FREE = strdup(value);
     if (!text)
         return uvm_fail(err, -ENOMEM, "out of memory");
-    struct uvm_swapspec *spec = &cfg->swap[cfg->nswap];
     spec->size = 0;
     spec->prio = 0;
     spec->force = false;
@@ -105,6 +102,17 @@ static int set_swap(struct uvm_config *cfg, const char *value, struct uvm_error 
     if (uvm_value_path(spec->path, sizeof(spec->path), path, err) ||
         set_swap_fields(spec, rest, err))
         return -EINVAL;
+    return 0;
+}
+
+static int set_swap(struct uvm_config *cfg, const char *value, struct uvm_error *err)
+{
+    if (cfg->nswap == UVM_SWAP_DEV_MAX)
+        return uvm_fail(err, -EINVAL, "too many swap devices (0 to %d)", UVM_SWAP_DEV_MAX);
+    struct uvm_swapspec *spec = &cfg->swap[cfg->nswap];
+    int rc = uvm_config_swapspec(value, spec, err);
+    if (rc)
+        return rc;
     for (unsigned i = 0; i < cfg->nswap; i++)
         if (!strcmp(cfg->swap[i].path, spec->path))
             return uvm_fail(err, -EINVAL, "given twice");
@@ -164,6 +172,27 @@ static int set_transport(struct uvm_config *cfg, const char *value, struct uvm_e
 static void print_transport(const struct uvm_config *cfg, const char *key, FILE *out)
 {
     fprintf(out, "%s=%s\n", key, uvm_transport_names[cfg->transport]);
+}
+
+static int set_policy(struct uvm_config *cfg, const char *value, struct uvm_error *err)
+{
+    const struct uvm_pdpolicy *policy = uvm_policy_find(value);
+    char names[100];
+    size_t len = 0;
+
+    if (policy) {
+        cfg->policy = policy;
+        return 0;
+    }
+    for (unsigned i = 0; uvm_policies[i] && len < sizeof(names); i++)
+        len += (size_t)snprintf(names + len, sizeof(names) - len, "%s%s", i ? ", " : "",
+                                uvm_policies[i]->name);
+    return uvm_fail(err, -EINVAL, "not one of %s", names);
+}
+
+static void print_policy(const struct uvm_config *cfg, const char *key, FILE *out)
+{
+    fprintf(out, "%s=%s\n", key, cfg->policy->name);
 }
 
 static int set_threads(struct uvm_config *cfg, const char *value, struct uvm_error *err)
@@ -243,6 +272,7 @@ static const struct config_key {
     {"socket", set_socket, print_socket, false, "PATH", "the control socket (" UVM_SOCKET_DIR "/NAME.sock)"},
     {"statedir", set_statedir, print_statedir, false, "PATH", "where names and attributes are kept (the socket's directory)"},
     {"transport", set_transport, print_transport, false, "auto|dev", "how FUSE requests travel (auto)"},
+    {"policy", set_policy, print_policy, false, "clock|s3fifo", "which page goes when memory is short (clock)"},
     {"threads", set_threads, print_threads, false, "N", "loop threads (one for each CPU)"},
     {"allow_other", set_allow_other, print_allow_other, true, "yes|no", "let other users in (no)"},
     {"suid", set_suid, print_suid, true, "yes|no", "honour set-id bits of files (no)"},

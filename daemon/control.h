@@ -60,7 +60,7 @@ void uvm_control_register(const char *cmd, uvm_control_fn *fn);
 
 /*
  * uvm_control_commands: register the commands of control_cmds.c: status, stat, objects, object,
- * protect, swap, fault, log.
+ * protect, swap, fault, trace, log.
  *
  * => cfg outlives the control thread
  */
@@ -125,6 +125,8 @@ int uvm_control_dispatch(const char *line, size_t len, char **reply, size_t *rep
 int uvm_control_refuse(const struct uvm_error *why, char **reply, size_t *reply_len);
 /* uvm_control_fault: the fault command (control_fault.c). */
 uvm_control_fn uvm_control_fault;
+/* uvm_control_swap: the swap command (control_swap.c). */
+uvm_control_fn uvm_control_swap;
 /* uvm_control_status_fill: what set_status, register_status and warn have left. */
 void uvm_control_status_fill(struct json_object *status);
 /* uvm_control_forget: drop all registrations, status lines and warnings. => no control thread */

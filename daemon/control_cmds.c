@@ -6,9 +6,11 @@
  *      stat                every counter by its name, and the histograms of page-in latency
  *      objects             an array of objects
  *      object PATH         one of them, by its path in the mount
- *      swap list           an array of swap devices
+ *      swap ...            swap devices: see control_swap.c
  *      fault add RULE      make swap transfers fail (faults=yes only): see control_fault.c
  *      fault clear
+ *      trace start FILE    record what is asked of memory, for the simulator
+ *      trace stop
  *      log LEVEL
  *
  * The objects come from whoever registered as the provider. Sizes are bytes, everything else counts
@@ -21,8 +23,9 @@
 #include <string.h>
 
 #include "page_md.h"
-#include "pager/swap.h"
+#include "policy.h"
 #include "stats.h"
+#include "trace.h"
 
 /* More objects than this make no reply that anybody could use; "object PATH" always works. */
 #define OBJECTS_MAX 50000
@@ -66,6 +69,7 @@ static int cmd_status(int argc, const char **argv, struct json_object **ret, str
     add_number(status, "swap", uvm_ptoa(uvm_stat_get(swpages)));
     add_number(status, "swap_used", uvm_ptoa(uvm_stat_get(swpginuse)));
     add_text(status, "transport", uvm_transport_names[cmds.cfg->transport]);
+    add_text(status, "policy", uvm_policy->name);
     add_number(status, "threads", cmds.cfg->threads);
     add_text(status, "statedir", cmds.cfg->statedir);
     uvm_control_status_fill(status);
@@ -202,30 +206,13 @@ static int cmd_protect(int argc, const char **argv, struct json_object **ret, st
     return 0;
 }
 
-static int cmd_swap(int argc, const char **argv, struct json_object **ret, struct uvm_error *err)
+static int cmd_trace(int argc, const char **argv, struct json_object **ret, struct uvm_error *err)
 {
-    if (argc != 2 || strcmp(argv[1], "list"))
-        return uvm_fail(err, -EINVAL, "swap knows only: list");
-    struct uvm_swapinfo *list CLEANUP_FREE = calloc(UVM_SWAP_DEV_MAX, sizeof(*list));
-    if (!list)
-        return uvm_fail(err, -ENOMEM, "out of memory");
-    unsigned n = uvm_swap_list(list, UVM_SWAP_DEV_MAX);
-    struct json_object *rows = json_object_new_array();
-    for (unsigned i = 0; i < MIN(n, UVM_SWAP_DEV_MAX); i++) {
-        struct json_object *row = json_object_new_object();
-        add_text(row, "path", list[i].path);
-        add_text(row, "type", list[i].block ? "block" : "file");
-        add_number(row, "prio", (uint64_t)list[i].prio);
-        add_number(row, "npages", list[i].npages);
-        add_number(row, "inuse", list[i].inuse);
-        add_number(row, "bad", list[i].bad);
-        add_number(row, "reads", list[i].reads);
-        add_number(row, "writes", list[i].writes);
-        add_number(row, "errors", list[i].errors);
-        json_object_array_add(rows, row);
-    }
-    *ret = rows;
-    return 0;
+    if (argc == 3 && strcmp(argv[1], "start") == 0)
+        return uvm_trace_start(argv[2], err);
+    if (argc == 2 && strcmp(argv[1], "stop") == 0)
+        return uvm_trace_stop(err);
+    return uvm_fail(err, -EINVAL, "trace knows only: start FILE, stop");
 }
 
 static int cmd_log(int argc, const char **argv, struct json_object **ret, struct uvm_error *err)
@@ -250,7 +237,8 @@ void uvm_control_commands(const struct uvm_config *cfg)
     uvm_control_register("objects", cmd_objects);
     uvm_control_register("object", cmd_object);
     uvm_control_register("protect", cmd_protect);
-    uvm_control_register("swap", cmd_swap);
+    uvm_control_register("swap", uvm_control_swap);
     uvm_control_register("fault", uvm_control_fault);
+    uvm_control_register("trace", cmd_trace);
     uvm_control_register("log", cmd_log);
 }

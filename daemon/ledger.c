@@ -138,6 +138,15 @@ struct uvm_ledger_slot *uvm_ledger_slot(uint32_t slot)
     return &ledger.slots[slot];
 }
 
+bool uvm_ledger_slot_owner(uint32_t slot, uint64_t *object, uint32_t *pgno)
+{
+    const struct uvm_ledger_slot *r = uvm_ledger_slot(slot);
+
+    *object = __atomic_load_n(&r->object, __ATOMIC_ACQUIRE);
+    *pgno = __atomic_load_n(&r->pgno, __ATOMIC_RELAXED);
+    return *object != 0;
+}
+
 /* The record is nobody's from here, and not before anything that comes earlier. */
 static inline void record_open(uint64_t *object)
 {
@@ -185,7 +194,7 @@ void uvm_ledger_slot_set(uint32_t slot, uint64_t object, uint32_t pgno, uint64_t
     struct uvm_ledger_slot *r = uvm_ledger_slot(slot);
 
     record_open(&r->object);
-    r->pgno = pgno;
+    __atomic_store_n(&r->pgno, pgno, __ATOMIC_RELAXED); /* uvm_ledger_slot_owner may look on */
     r->seq = atomic_fetch_add_explicit(&ledger.seq, 1, memory_order_relaxed) + 1;
     r->sum = sum;
     record_close(&r->object, object);

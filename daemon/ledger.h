@@ -15,6 +15,7 @@
 #ifndef UVMD_LEDGER_H
 #define UVMD_LEDGER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "error.h"
@@ -76,6 +77,10 @@ struct uvm_ledger_header *uvm_ledger_header(void);
 struct uvm_ledger_window *uvm_ledger_window(uint32_t window);
 struct uvm_ledger_page *uvm_ledger_page(uint32_t page);
 struct uvm_ledger_slot *uvm_ledger_slot(uint32_t slot);
+
+/* uvm_ledger_slot_owner: whose page the slot holds, as a hint: the record may change at any time, and what
+ * the answer is worth, the object knows. => any lock; false: nobody's */
+bool uvm_ledger_slot_owner(uint32_t slot, uint64_t *object, uint32_t *pgno);
 
 /* The writers: whole records, with the order of stores the file's head promises. */
 void uvm_ledger_window_set(uint32_t window, uint64_t object, uint32_t index, uint32_t gen);

@@ -32,9 +32,12 @@
 #include "pager/vnode.h"
 #include "pdaemon.h"
 #include "pmap/pmap.h"
+#include "policy.h"
 #include "reserve.h"
 #include "revoker.h"
 #include "stats.h"
+#include "swapjob.h"
+#include "trace.h"
 #include "util.h"
 #include "../fuse/anon.h"
 #include "../fuse/dev.h"
@@ -99,6 +102,7 @@ static int memory_up(const struct uvm_config *cfg, struct uvm_error *err)
     uvm_reserve_init();
     if ((rc = uvm_ledger_init(npages, npages, err)))
         return rc;
+    uvm_policy = cfg->policy;
     if ((rc = uvm_page_init(npages, err)))
         return rc;
     /* A page is in one window at most, so as many windows as pages are always enough. */
@@ -137,6 +141,12 @@ static int swap_up(const struct uvm_config *cfg, struct uvm_error *err)
 static int loops_up(const struct uvm_config *cfg, struct uvm_error *err)
 {
     return uvm_session_init(cfg->threads, err);
+}
+
+/* Last to go: until then, requests are served and pages evicted. */
+static int trace_up(const struct uvm_config *cfg, struct uvm_error *err)
+{
+    return 0;
 }
 
 static int control_up(const struct uvm_config *cfg, struct uvm_error *err)
@@ -218,6 +228,11 @@ static int faultd_up(const struct uvm_config *cfg, struct uvm_error *err)
     return uvm_faultd_start(err);
 }
 
+static int swapjobs_up(const struct uvm_config *cfg, struct uvm_error *err)
+{
+    return uvm_swapjob_start(err);
+}
+
 static int mount_up(const struct uvm_config *cfg, struct uvm_error *err)
 {
     struct uvm_error warning = {0};
@@ -262,6 +277,7 @@ static const struct {
     {uvm_config_check_source, NULL},
     {signals_up, NULL},
     {memory_up, NULL},
+    {trace_up, uvm_trace_fini},
     {loops_up, uvm_session_fini},
     {swap_up, swap_down},
     {control_up, uvm_control_stop},
@@ -269,6 +285,7 @@ static const struct {
     {tree_up, tree_down},
     {pdaemon_up, uvmpd_stop},
     {faultd_up, uvm_faultd_stop},
+    {swapjobs_up, uvm_swapjob_stop},
     {cleaner_up, uvm_cleaner_stop},
     {source_up, source_down},
     {mount_up, uvm_session_stop},

@@ -52,7 +52,10 @@ int uvm_page_init(uint32_t npages, struct uvm_error *err)
     pm.ngranted = 0;
     uvm_stat_set(npages, npages);
     uvm_stat_set(free, npages);
-    uvm_policy->init(npages);
+    if (uvm_policy->init(npages)) {
+        uvm_page_fini();
+        return uvm_fail(err, -ENOMEM, "no memory for the policy %s", uvm_policy->name);
+    }
     return 0;
 }
 
@@ -60,6 +63,8 @@ void uvm_page_fini(void)
 {
     if (!pm.pages)
         return;
+    if (uvm_policy->fini)
+        uvm_policy->fini();
     munmap(pm.pages, pm.npages * sizeof(struct vm_page));
     uvm_lock_destroy(&pm.queue_lock);
     uvm_lock_destroy(&pm.free_lock);
@@ -284,9 +289,8 @@ void uvm_page_filled(struct vm_page *pg, bool clean)
     page_assert(pg);
 }
 
-uint32_t uvm_page_dirty(struct vm_page *pg)
+static uint32_t page_make_dirty(struct vm_page *pg)
 {
-    assert((pg->flags & PG_BUSY) && !(pg->flags & PG_FAKE));
     if (!(pg->flags & PG_CLEAN) && !pg->swslot)
         return 0; /* the ledger has it so already */
     uint32_t slot = pg->swslot;
@@ -296,6 +300,19 @@ uint32_t uvm_page_dirty(struct vm_page *pg)
     pg->swslot = 0;
     page_record(pg);
     return slot;
+}
+
+uint32_t uvm_page_dirty(struct vm_page *pg)
+{
+    assert((pg->flags & PG_BUSY) && !(pg->flags & PG_FAKE));
+    return page_make_dirty(pg);
+}
+
+uint32_t uvm_page_dropslot(struct vm_page *pg)
+{
+    uvm_lock_assert_held(&pg->uobject->lock);
+    assert(!(pg->flags & (PG_BUSY | PG_FAKE)) && !pg->uobject->backed);
+    return page_make_dirty(pg);
 }
 
 void uvm_page_assign(struct vm_page *pg, uint32_t slot)
@@ -336,6 +353,14 @@ void uvm_page_busy_queued(struct vm_page *pg, const char *owner)
     page_make_busy(pg, owner);
 }
 
+/* Queue a page, which the policy may not have met yet. => object and queues locked */
+static void page_enqueue(struct vm_page *pg, enum uvm_pageq where)
+{
+    if (uvm_policy->entered && !pg->pqstate)
+        uvm_policy->entered(pg, pg->uobject->id);
+    uvm_policy->enqueue(pg, where);
+}
+
 bool uvm_page_unbusy(struct vm_page *pg, enum uvm_pageq where)
 {
     uvm_lock_assert_held(&pg->uobject->lock);
@@ -345,10 +370,20 @@ bool uvm_page_unbusy(struct vm_page *pg, enum uvm_pageq where)
     pg->owner = NULL;
     if (!pg->wire_count) {
         UVM_LOCK_SCOPE(&pm.queue_lock);
-        uvm_policy->enqueue(pg, where);
+        page_enqueue(pg, where);
     }
     page_assert(pg);
     return wanted;
+}
+
+void uvm_page_evicted(struct vm_page *pg)
+{
+    uvm_lock_assert_held(&pg->uobject->lock);
+    assert((pg->flags & PG_BUSY) && !(pg->flags & PG_FAKE));
+    if (!uvm_policy->evicted)
+        return;
+    UVM_LOCK_SCOPE(&pm.queue_lock);
+    uvm_policy->evicted(pg, pg->uobject->id);
 }
 
 void uvm_page_remove(struct vm_page *pg)
@@ -364,6 +399,7 @@ void uvm_page_remove(struct vm_page *pg)
     pg->flags = 0;
     pg->swslot = 0;
     pg->wire_count = 0;
+    pg->pqstate = 0; /* it is on no queue, and its owner's */
     pg->owner = NULL;
     __atomic_store_n(&pg->referenced, 0, __ATOMIC_RELAXED);
     page_assert(pg);
@@ -386,7 +422,7 @@ void uvm_page_unwire(struct vm_page *pg)
     assert(pg->wire_count && !(pg->flags & PG_BUSY));
     if (--pg->wire_count == 0) {
         UVM_LOCK_SCOPE(&pm.queue_lock);
-        uvm_policy->enqueue(pg, UVM_Q_ACTIVE);
+        page_enqueue(pg, UVM_Q_ACTIVE);
         uvm_stat_sub(wired, 1);
     }
 }

@@ -58,6 +58,7 @@ enum uvm_pageq {
     UVM_Q_ACTIVE,   /* in use */
     UVM_Q_INACTIVE, /* behind the other inactive pages */
     UVM_Q_FIRST,    /* first in line to be freed: clean, and the client cache has it */
+    UVM_Q_CLEANED,  /* inactive, too, where a policy knows no better: written out, used by nobody */
 };
 
 struct vm_page {
@@ -70,6 +71,8 @@ struct vm_page {
     uint16_t wire_count;        /* (O) > 0: on no queue even when resident */
     uint8_t pqflags;            /* (Q) PQ_* */
     _Atomic uint8_t referenced; /* (a) used since the policy last looked */
+    uint8_t pqstate;            /* (Q) the policy's own; 0: it has not met the page yet */
+    uint32_t pqstamp;           /* (Q) the policy's own */
     const char *owner;          /* (O) function that made it busy, for debuggers */
 };
 
@@ -148,6 +151,10 @@ void uvm_page_filled(struct vm_page *pg, bool clean);
  * => object locked; returns the old slot (0 none) for the caller to free */
 uint32_t uvm_page_dirty(struct vm_page *pg);
 
+/* uvm_page_dropslot: a resident page, nobody's, does without its slot: it is dirty, and stays on its
+ * queue. => object locked; returns the slot (0 none) for the caller to free */
+uint32_t uvm_page_dropslot(struct vm_page *pg);
+
 /* uvm_page_assign: the busy dirty page, which has no slot, will be written to slot. => object
  * locked */
 void uvm_page_assign(struct vm_page *pg, uint32_t slot);
@@ -168,6 +175,10 @@ void uvm_page_busy_queued(struct vm_page *pg, const char *owner);
  * => does not wake: returns true when the page was WANTED, then call uvm_object_wakeup
  */
 bool uvm_page_unbusy(struct vm_page *pg, enum uvm_pageq where);
+
+/* uvm_page_evicted: the busy page is about to leave its object, and its bytes are on the backing store:
+ * the policy may remember it. => object locked, queues not */
+void uvm_page_evicted(struct vm_page *pg);
 
 /* uvm_page_remove: the busy page leaves its object and is in hand. => object locked */
 void uvm_page_remove(struct vm_page *pg);

@@ -284,6 +284,7 @@ static void uvmpd_run(struct uvm_work *work)
     uvm_stat_inc(pdwoke);
     while (shortage() && progress && free_cluster()) {
         uvm_stat_inc(pdrevs);
+        uvmpd_reclaim_slots();
         gather();
         pd.mapfull = false;
         free_clean();
@@ -309,6 +310,7 @@ int uvmpd_start(struct uvm_error *err)
     if (rc)
         return rc;
     uvm_loop_register(pd.loop, uvm_pagermap_base(), uvm_pagermap_size());
+    uvmpd_slots_init();
     pd.work.fn = uvmpd_run;
     pd.posted = false;
     pd.retrying = pd.mapfull = false;

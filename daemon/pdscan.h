@@ -33,4 +33,9 @@ struct uvmpd_victims {
  */
 void uvmpd_gather(struct uvmpd_victims *v, uint64_t need, uint32_t most, bool nowhere);
 
+/* uvmpd_reclaim_slots: when swap is nearly full, give back slots of pages that are in memory too.
+ * => on the pagedaemon's thread; no lock held; a bounded piece of the work */
+void uvmpd_reclaim_slots(void);
+void uvmpd_slots_init(void);
+
 #endif

@@ -12,8 +12,6 @@
 
 #include "stats.h"
 
-const struct uvm_pdpolicy *uvm_policy = &uvm_policy_clock;
-
 static struct {
     struct vm_pagelist active;   /* (Q) oldest first */
     struct vm_pagelist inactive; /* (Q) next victim first */
@@ -27,12 +25,13 @@ static void clock_count(void)
     uvm_stat_set(inactive, clk.ninactive);
 }
 
-static void clock_init(uint32_t npages)
+static int clock_init(uint32_t npages)
 {
     TAILQ_INIT(&clk.active);
     TAILQ_INIT(&clk.inactive);
     clk.nactive = clk.ninactive = clk.left = 0;
     clock_count();
+    return 0;
 }
 
 static void clock_enqueue(struct vm_page *pg, enum uvm_pageq where)

@@ -16,7 +16,7 @@ TAILQ_HEAD(waitlist, uvm_reservewait);
 
 static struct {
     struct uvm_lock lock;
-    uint64_t memory;             /* (!) */
+    uint64_t memory;             /* (lock) */
     uint64_t used, lent;         /* (lock) */
     void (*reclaim)(void);       /* (lock) */
     struct waitlist parked;      /* (lock) for a reservation */
@@ -49,7 +49,7 @@ void uvm_reserve_set_reclaim(void (*reclaim)(void))
         uvm_reserve_fail_parked(UINT64_MAX);
 }
 
-/* What can be promised: it grows and shrinks with swap. => any lock */
+/* What can be promised: it grows and shrinks with swap. => reserve locked, or it is only read */
 static uint64_t reserve_max(void)
 {
     uint64_t swap = uvm_stat_get(swpages), bad = uvm_stat_get(swpgbad);
@@ -60,6 +60,7 @@ static uint64_t reserve_max(void)
 
 void uvm_reserve_set_memory(uint64_t npages)
 {
+    UVM_LOCK_SCOPE(&rsv.lock);
     rsv.memory = npages;
     (void)reserve_max();
 }
@@ -162,10 +163,10 @@ static void serve_borrowers(uint64_t max)
 
 enum uvm_reserve_result uvm_reserve(uint32_t n, struct uvm_reservewait *wait)
 {
-    uint64_t max = reserve_max();
     void (*reclaim)(void);
     {
         UVM_LOCK_SCOPE(&rsv.lock);
+        uint64_t max = reserve_max();
         if (TAILQ_EMPTY(&rsv.parked) && take(n, max))
             return UVM_RESERVED;
         bool inside = wait && being_revoked(wait);
@@ -187,9 +188,8 @@ enum uvm_reserve_result uvm_reserve(uint32_t n, struct uvm_reservewait *wait)
 
 enum uvm_reserve_result uvm_reserve_lend(uint32_t n, struct uvm_reservewait *wait)
 {
-    uint64_t max = reserve_max();
-
     UVM_LOCK_SCOPE(&rsv.lock);
+    uint64_t max = reserve_max();
     bool inside = being_revoked(wait);
     if (inside ? lend(n, max, UVM_RESERVE_EMERGENCY)
                : TAILQ_EMPTY(&rsv.borrowers) && lend(n, max, UVM_RESERVE_LENT_MAX))
@@ -204,9 +204,8 @@ enum uvm_reserve_result uvm_reserve_lend(uint32_t n, struct uvm_reservewait *wai
 
 void uvm_reserve_return(uint32_t n)
 {
-    uint64_t max = reserve_max();
-
     UVM_LOCK_SCOPE(&rsv.lock);
+    uint64_t max = reserve_max();
     assert(n <= rsv.lent);
     rsv.lent -= n;
     uvm_stat_set(lent, rsv.lent);
@@ -215,11 +214,11 @@ void uvm_reserve_return(uint32_t n)
 
 unsigned uvm_reserve_refuse(uint64_t object, uint32_t pgno, uint32_t npages, uint64_t loans)
 {
-    uint64_t max = reserve_max();
     struct uvm_reservewait *wait, *next;
     unsigned n = 0;
 
     UVM_LOCK_SCOPE(&rsv.lock);
+    uint64_t max = reserve_max();
     if (rsv.lent > loans)
         return 0;
     for (wait = TAILQ_FIRST(&rsv.borrowers); wait; wait = next) {
@@ -236,10 +235,10 @@ unsigned uvm_reserve_refuse(uint64_t object, uint32_t pgno, uint32_t npages, uin
 
 bool uvm_reserve_cancel(struct uvm_reservewait *wait)
 {
-    uint64_t max = reserve_max();
     struct uvm_reservewait *w;
 
     UVM_LOCK_SCOPE(&rsv.lock);
+    uint64_t max = reserve_max();
     TAILQ_FOREACH (w, &rsv.parked, link) {
         if (w == wait) {
             unpark(&rsv.parked, wait);
@@ -252,8 +251,8 @@ bool uvm_reserve_cancel(struct uvm_reservewait *wait)
 
 bool uvm_reserve_force(uint32_t n)
 {
-    uint64_t max = reserve_max();
     UVM_LOCK_SCOPE(&rsv.lock);
+    uint64_t max = reserve_max();
     if (take(n, max + UVM_RESERVE_EMERGENCY))
         return true;
     uvm_stat_inc(reserve_fail);
@@ -262,13 +261,37 @@ bool uvm_reserve_force(uint32_t n)
 
 void uvm_unreserve(uint64_t n)
 {
-    uint64_t max = reserve_max();
-
     UVM_LOCK_SCOPE(&rsv.lock);
+    uint64_t max = reserve_max();
     rsv.used -= n;
     uvm_stat_set(reserved, rsv.used);
     serve_parked(max);
     serve_borrowers(max);
+}
+
+void uvm_reserve_grow(uint64_t npages, uint64_t nbad)
+{
+    UVM_LOCK_SCOPE(&rsv.lock);
+    uvm_stat_add(swpgbad, nbad);
+    uvm_stat_add(swpages, npages);
+    uint64_t max = reserve_max();
+    serve_parked(max);
+    serve_borrowers(max);
+}
+
+bool uvm_reserve_shrink(uint64_t npages, uint64_t nbad, uint64_t *missing)
+{
+    UVM_LOCK_SCOPE(&rsv.lock);
+    uint64_t max = reserve_max(), less = npages - nbad;
+    uint64_t need = rsv.used + rsv.lent + less;
+
+    *missing = need > max ? need - max : 0;
+    if (*missing)
+        return false;
+    uvm_stat_sub(swpages, npages);
+    uvm_stat_sub(swpgbad, nbad);
+    (void)reserve_max();
+    return true;
 }
 
 uint64_t uvm_reserve_mark(void)
@@ -324,8 +347,8 @@ bool uvm_reserve_revoking(uint64_t object, uint32_t pgno, uint32_t npages)
 
 void uvm_reserve_space(uint64_t *ret_total, uint64_t *ret_free)
 {
-    uint64_t max = reserve_max();
     UVM_LOCK_SCOPE(&rsv.lock);
+    uint64_t max = reserve_max();
     *ret_total = max;
     *ret_free = max > rsv.used ? max - rsv.used : 0;
 }

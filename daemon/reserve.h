@@ -77,6 +77,24 @@ void uvm_reserve_init(void);
 /* uvm_reserve_set_memory: pages of memory that may be promised. => at start */
 void uvm_reserve_set_memory(uint64_t npages);
 
+/*
+ * uvm_reserve_grow: npages of swap, nbad of them bad, have come: they are counted (swpages, swpgbad)
+ * and go to those who are parked.
+ *
+ * => locks: reserve, taken inside; may be called with swap locked
+ */
+void uvm_reserve_grow(uint64_t npages, uint64_t nbad);
+
+/*
+ * uvm_reserve_shrink: npages of swap, nbad of them bad, are about to go: promise and count them no more.
+ *
+ * => false: what is used and lent together would have no place without them: nothing has changed, and
+ *    *missing says how many pages more that would take. It is one step: no promise comes between
+ *    the check and the change
+ * => locks: as above
+ */
+bool uvm_reserve_shrink(uint64_t npages, uint64_t nbad, uint64_t *missing);
+
 /* uvm_reserve_set_reclaim: what to call when reservations run out; it must not block. NULL: nobody
  * takes anything back: who is parked is refused, and nobody parks for a reservation any more. */
 void uvm_reserve_set_reclaim(void (*reclaim)(void));

@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #include "stats.h"
+#include "trace.h"
 
 void uvm_rw_came(struct uvm_rw *rw)
 {
@@ -233,6 +234,7 @@ void uvm_read(struct uvm_rw *rw)
 {
     uint64_t npages = uvm_atop(rw->off + rw->len - 1) - uvm_atop(rw->off) + 1;
     uvm_stat_add(faults, npages);
+    uvm_trace(rw->uobj->id, uvm_atop(rw->off), npages, UVM_TRACE_READ);
     atomic_fetch_add_explicit(&rw->uobj->faults, npages, memory_order_relaxed);
     if (rw->uobj->backed)
         read_backed(rw, npages);
@@ -242,5 +244,7 @@ void uvm_read(struct uvm_rw *rw)
 
 void uvm_write(struct uvm_rw *rw)
 {
+    uint64_t first = uvm_atop(rw->off);
+    uvm_trace(rw->uobj->id, first, uvm_atop(rw->off + rw->len - 1) - first + 1, UVM_TRACE_WRITE);
     rw_start(rw, uvm_write_run);
 }

@@ -34,6 +34,7 @@
     X(swpginuse, "swap pages in use")                             \
     X(swpgonly, "swap pages in use, not also in memory")          \
     X(swpgbad, "swap pages bad")                                  \
+    X(swpgleaving, "swap pages in use on a device being removed") \
     X(objects, "objects")                                         \
     X(faults, "pages asked for by clients")                       \
     X(pageins, "page-in operations from swap")                    \
@@ -53,6 +54,9 @@
     X(pdreact, "pages reactivated")                               \
     X(pdpending, "pages the pagedaemon has started to write")     \
     X(pddeact, "pages deactivated")                               \
+    X(pdslots, "swap slots of resident pages given back")         \
+    X(pdrefault, "pages back soon after they were evicted")       \
+    X(trace_drops, "trace records dropped")                       \
     X(revokes, "revocations")                                     \
     X(pgrevoked, "pages revoked")                                 \
     X(flt_uffd_missing, "stray missing faults in the arena")      \

@@ -266,9 +266,21 @@ void vn_truncate(struct vn_op *op)
     vn_turn(op->node, &rz->job);
 }
 
+/* Does the range reach beyond the end that the file has so far? Then the pages that were to make it longer
+ * may be dropped: it has to get its size here. */
+static bool drops_end(struct uvm_object *uobj, uint64_t to)
+{
+    UVM_LOCK_SCOPE(&uobj->lock);
+    const struct uvm_vnode *vnode = uvm_vnode(uobj);
+    return vnode->eof < vnode->size && vnode->eof < to;
+}
+
 static int act_fallocate(struct resize *rz, int fd)
 {
     const struct vn_op *op = rz->op;
+
+    if (rz->lengthen && ftruncate(fd, (off_t)rz->change.size))
+        return -errno;
     return fallocate(fd, op->flags, op->off, (off_t)op->size) ? -errno : 0;
 }
 
@@ -298,6 +310,9 @@ static void run_fallocate(struct vn_job *job)
         rz->change.to = to;
         set_edges(rz, from, grows ? to : MIN(to, size));
         rz->rw.flags = UVM_RW_ABSENT;
+        rz->lengthen = !grows && drops_end(object_of(rz), to);
+        if (rz->lengthen)
+            rz->change.size = size;
     }
     resize_go(rz);
 }

@@ -19,15 +19,15 @@ import sys
 LAYERS = [
     # 0: of use to everybody, uses nobody
     (0, "daemon/error.*", "daemon/log.*", "daemon/lock.*", "daemon/stats.*", "daemon/util.h", "daemon/size.*",
-     "daemon/mountinfo.*"),
+     "daemon/mountinfo.*", "daemon/trace.*"),
     # 1: pages, objects, their queues and promises, the loops and the record that outlives them
-    (1, "daemon/page.*", "daemon/page_md.h", "daemon/object.*", "daemon/objmap.*", "daemon/objtab.*", "daemon/policy.h",
+    (1, "daemon/page.*", "daemon/page_md.h", "daemon/object.*", "daemon/objmap.*", "daemon/objtab.*", "daemon/policy.*",
      "daemon/policy_*.c", "daemon/loop.*", "daemon/loop_io.c", "daemon/loop_impl.h", "daemon/ledger.*",
      "daemon/reserve.*"),
     # 2: two halves that know of each other only what page_md.h says
     (2, "daemon/pager/*", "daemon/pmap/*"),
     # 3: the walks, which bring the two together
-    (3, "daemon/cleaner.*", "daemon/fault.*", "daemon/faultd.*", "daemon/rw.*", "daemon/read.c", "daemon/write.c", "daemon/space.c", "daemon/protect.*", "daemon/pdaemon.*", "daemon/pdscan.*",
+    (3, "daemon/cleaner.*", "daemon/fault.*", "daemon/faultd.*", "daemon/rw.*", "daemon/read.c", "daemon/write.c", "daemon/space.c", "daemon/protect.*", "daemon/pdaemon.*", "daemon/pdscan.*", "daemon/pdslots.c", "daemon/drain.*", "daemon/swapjob.*",
      "daemon/revoker.*", "daemon/revoker_*"),
     # 4: the ways in. The configuration is here because it knows what a swap specification is
     # (config.h includes pager/swap.h for struct uvm_swapspec); nothing below includes it.

@@ -22,6 +22,7 @@
 
 #include "../page_md.h"
 #include "../stats.h"
+#include "../trace.h"
 #include "device.h"
 
 static const struct uvm_pagerops *const pagers[UVM_PAGER_KINDS] = {
@@ -117,8 +118,10 @@ static bool drop_page(struct vm_page *pg, int flags, struct vm_pagelist *freed)
     if (dirty)
         atomic_fetch_add_explicit(&pg->uobject->pgswapout, 1, memory_order_relaxed);
     if (!pageout)
-        return uvm_page_letgo(pg, UVM_Q_INACTIVE);
+        return uvm_page_letgo(pg, UVM_Q_CLEANED);
     struct uvm_object *uobj = pg->uobject;
+    uvm_page_evicted(pg);
+    uvm_trace(uobj->id, pg->pgno, 1, UVM_TRACE_EVICT);
     struct uvm_leaf *leaf = uvm_leaf_lookup(uobj, pg->pgno);
     uvm_object_subpage(pg, UVM_E_EMPTY);
     TAILQ_INSERT_TAIL(freed, pg, pageq);

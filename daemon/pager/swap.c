@@ -21,11 +21,12 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
 #include "../ledger.h"
 #include "../lock.h"
+#include "../reserve.h"
+#include "../size.h"
 #include "../stats.h"
 #include "swap_fault.h"
 
@@ -39,7 +40,6 @@ static struct {
     struct uvm_swapdevice *dev[UVM_SWAP_DEV_MAX]; /* by slot number */
     struct swap_order order;                      /* by priority, then turn */
     unsigned ndev;
-    uint32_t next; /* first slot number no device has */
     bool faults;
 } swap;
 
@@ -48,16 +48,16 @@ void uvm_swap_init(void)
     uvm_lock_init(&swap.lock, UVM_LR_SWAP);
     TAILQ_INIT(&swap.order);
     swap.ndev = 0;
-    swap.next = 0;
     swap.faults = false;
     uvm_swapfault_init();
     uvm_stat_set(nswapdev, 0);
     uvm_stat_set(swpages, 0);
     uvm_stat_set(swpginuse, 0);
     uvm_stat_set(swpgbad, 0);
+    uvm_stat_set(swpgleaving, 0);
 }
 
-static void device_free(struct uvm_swapdevice *dev)
+void uvm_swapdevice_free(struct uvm_swapdevice *dev)
 {
     if (dev->store)
         dev->store->ops->close(dev->store);
@@ -69,7 +69,7 @@ static void device_free(struct uvm_swapdevice *dev)
 void uvm_swap_fini(void)
 {
     for (unsigned i = 0; i < swap.ndev; i++)
-        device_free(swap.dev[i]);
+        uvm_swapdevice_free(swap.dev[i]);
     swap.ndev = 0;
     uvm_swapfault_fini();
     uvm_lock_destroy(&swap.lock);
@@ -116,11 +116,36 @@ static void order_insert(struct uvm_swapdevice *dev)
     TAILQ_INSERT_TAIL(&swap.order, dev, link);
 }
 
-/* Is there room for one more, and for how large a one, label included? */
-static int check_join(const struct uvm_swapspec *spec, uint64_t *max, struct uvm_error *err)
+/*
+ * The first of a run of n numbers that no device has; *largest: how long the longest such run is.
+ * => swap lock held; UVM_SLOT_MAX: there is none
+ */
+static uint32_t find_numbers(uint32_t n, uint32_t *largest)
+{
+    uint32_t at = 0, found = UVM_SLOT_MAX;
+
+    *largest = 0;
+    for (unsigned i = 0; i <= swap.ndev; i++) {
+        uint32_t end = i < swap.ndev ? swap.dev[i]->slot0 - 1 : UVM_SLOT_MAX;
+        if (found == UVM_SLOT_MAX && end - at >= n)
+            found = at;
+        *largest = MAX(*largest, end - at);
+        if (i < swap.ndev)
+            at = swap.dev[i]->slot0 + swap.dev[i]->map.nslots;
+    }
+    return found;
+}
+
+static bool same_id(const struct uvm_swapid *a, const struct uvm_swapid *b)
+{
+    return a->dev == b->dev && a->ino == b->ino && a->block == b->block;
+}
+
+int uvm_swap_check_join(const struct uvm_swapspec *spec, uint64_t *max, struct uvm_error *err)
 {
     struct uvm_swapid id;
     bool exists = uvm_swapdev_identify(spec->path, &id);
+    uint32_t largest;
 
     if (spec->prio < 0 || spec->prio > UVM_SWAP_PRIO_MAX)
         return uvm_fail(err, -ERANGE, "%s: priority %d is out of range: 0 to %d", spec->path,
@@ -129,82 +154,38 @@ static int check_join(const struct uvm_swapspec *spec, uint64_t *max, struct uvm
     if (swap.ndev == UVM_SWAP_DEV_MAX)
         return uvm_fail(err, -ENOSPC, "%s: too many swap devices: up to %d", spec->path,
                         UVM_SWAP_DEV_MAX);
-    for (unsigned i = 0; exists && i < swap.ndev; i++) {
-        const struct uvm_swapid *has = &swap.dev[i]->id;
-        if (has->dev == id.dev && has->ino == id.ino && has->block == id.block)
+    for (unsigned i = 0; exists && i < swap.ndev; i++)
+        if (same_id(&swap.dev[i]->id, &id))
             return uvm_fail(err, -EEXIST, "%s: is a swap device already", spec->path);
-    }
-    *max = uvm_ptoa(UVM_SLOT_MAX - swap.next);
+    (void)find_numbers(0, &largest);
+    *max = uvm_ptoa(largest);
     return 0;
 }
 
-/* Give a device its slots. => -ENOSPC: others have taken them meanwhile */
-static int join(struct uvm_swapdevice *dev)
+bool uvm_swap_faulty(void)
 {
     UVM_LOCK_SCOPE(&swap.lock);
-    if (swap.ndev == UVM_SWAP_DEV_MAX || dev->map.nslots >= UVM_SLOT_MAX - swap.next)
+    return swap.faults;
+}
+
+int uvm_swap_join(struct uvm_swapdevice *dev)
+{
+    uint32_t largest;
+    unsigned i;
+
+    UVM_LOCK_SCOPE(&swap.lock);
+    uint32_t at = find_numbers(dev->map.nslots + 1, &largest);
+    if (swap.ndev == UVM_SWAP_DEV_MAX || at == UVM_SLOT_MAX)
         return -ENOSPC;
-    dev->slot0 = swap.next + 1; /* the label has the number before */
+    dev->slot0 = at + 1; /* the label has the number before */
     dev->store->slot0 = dev->slot0;
-    swap.next = dev->slot0 + dev->map.nslots;
-    swap.dev[swap.ndev++] = dev;
+    for (i = swap.ndev++; i > 0 && swap.dev[i - 1]->slot0 > dev->slot0; i--)
+        swap.dev[i] = swap.dev[i - 1];
+    swap.dev[i] = dev;
     order_insert(dev);
     uvm_stat_inc(nswapdev);
-    uvm_stat_add(swpages, dev->map.nslots);
+    uvm_reserve_grow(dev->map.nslots, 0);
     return 0;
-}
-
-/* Stack the stores of a device. => takes the descriptor when it succeeds */
-static int make_store(struct uvm_swapdevice *dev, int fd)
-{
-    dev->store = uvm_store_file(fd);
-    if (!dev->store)
-        return -ENOMEM;
-    uvm_lock_acquire(&swap.lock);
-    bool faulty = swap.faults;
-    uvm_lock_release(&swap.lock);
-    if (faulty) {
-        struct uvm_store *top = uvm_store_fault(dev->store);
-        if (!top)
-            return -ENOMEM;
-        dev->store = top;
-    }
-    return 0;
-}
-
-int uvm_swap_add(const struct uvm_swapspec *spec, struct uvm_error *err)
-{
-    struct uvm_swapdev opened;
-    uint64_t max = 0;
-
-    int rc = check_join(spec, &max, err);
-    if (!rc)
-        rc = uvm_swapdev_open(spec, max, &opened, err);
-    if (rc)
-        return rc;
-
-    struct uvm_swapdevice *dev = calloc(1, sizeof(*dev));
-    if (!dev) {
-        uvm_swapdev_abandon(&opened, spec->path);
-        return uvm_fail(err, -ENOMEM, "%s: no memory", spec->path);
-    }
-    dev->prio = spec->prio;
-    dev->id = opened.id;
-    dev->made = opened.made;
-    dev->path = strdup(spec->path);
-    rc = dev->path ? uvm_slotmap_init(&dev->map, (uint32_t)opened.npages - 1) : -ENOMEM;
-    if (!rc)
-        rc = make_store(dev, opened.fd);
-    if (!rc)
-        rc = join(dev);
-    if (!rc)
-        return 0;
-    /* With a store the descriptor is the store's; a second one outlives it to remove the file. */
-    if (dev->store)
-        opened.fd = fcntl(opened.fd, F_DUPFD_CLOEXEC, 0);
-    device_free(dev);
-    uvm_swapdev_abandon(&opened, spec->path);
-    return uvm_fail(err, rc, "%s: no room for another swap device: %s", spec->path, strerror(-rc));
 }
 
 /* => swap lock held; NULL: no device has the slot */
@@ -243,7 +224,7 @@ static uint32_t alloc_run(uint32_t n, bool healthy, uint64_t now)
     struct uvm_swapdevice *dev;
 
     TAILQ_FOREACH (dev, &swap.order, link) {
-        if (takes_writes(dev, now) != healthy)
+        if (dev->leaving || takes_writes(dev, now) != healthy)
             continue;
         uint32_t slot = uvm_slotmap_alloc(&dev->map, n);
         if (slot == UVM_SLOTS_NONE)
@@ -297,8 +278,12 @@ static void give_back(uint32_t slot, uint32_t nslots, bool markbad)
         uvm_slotmap_bad(&dev->map, slot - dev->slot0, nslots);
     else
         bad = uvm_slotmap_free(&dev->map, slot - dev->slot0, nslots);
-    uvm_stat_sub(swpginuse, nslots);
-    uvm_stat_add(swpgbad, bad);
+    if (dev->leaving) {
+        uvm_stat_sub(swpgleaving, nslots);
+    } else {
+        uvm_stat_sub(swpginuse, nslots);
+        uvm_stat_add(swpgbad, bad);
+    }
 }
 
 void uvm_swap_free(uint32_t slot, uint32_t nslots)
@@ -309,6 +294,104 @@ void uvm_swap_free(uint32_t slot, uint32_t nslots)
 void uvm_swap_markbad(uint32_t slot, uint32_t nslots)
 {
     give_back(slot, nslots, true);
+}
+
+bool uvm_swap_same(const char *a, const char *b)
+{
+    struct uvm_swapid ida, idb;
+
+    return strcmp(a, b) == 0 ||
+           (uvm_swapdev_identify(a, &ida) && uvm_swapdev_identify(b, &idb) && same_id(&ida, &idb));
+}
+
+/* The device of that name; one that has it also by another name. => swap lock held */
+static struct uvm_swapdevice *device_named(const char *path, const struct uvm_swapid *id)
+{
+    for (unsigned i = 0; i < swap.ndev; i++)
+        if (strcmp(swap.dev[i]->path, path) == 0)
+            return swap.dev[i];
+    for (unsigned i = 0; id && i < swap.ndev; i++)
+        if (same_id(&swap.dev[i]->id, id))
+            return swap.dev[i];
+    return NULL;
+}
+
+int uvm_swap_leave(const char *path, struct uvm_swapleave *ret, struct uvm_error *err)
+{
+    struct uvm_swapid id;
+    bool exists = uvm_swapdev_identify(path, &id);
+    char size[UVM_SIZE_MAX_TEXT];
+    uint64_t missing;
+
+    UVM_LOCK_SCOPE(&swap.lock);
+    struct uvm_swapdevice *dev = device_named(path, exists ? &id : NULL);
+    if (!dev)
+        return uvm_fail(err, -ENOENT, "%s: is not a swap device", path);
+    if (dev->leaving)
+        return uvm_fail(err, -EBUSY, "%s: is being removed already", path);
+    if (!uvm_reserve_shrink(dev->map.nslots, dev->map.bad, &missing))
+        return uvm_fail(err, -ENOSPC,
+                        "%s: cannot be removed: %s more of memory or swap is needed for what is "
+                        "promised to objects",
+                        path, uvm_size_human(size, uvm_ptoa(missing)));
+    dev->leaving = true;
+    uvm_stat_sub(swpginuse, dev->map.inuse);
+    uvm_stat_add(swpgleaving, dev->map.inuse);
+    *ret = (struct uvm_swapleave){
+        .slot0 = dev->slot0, .nslots = dev->map.nslots, .inuse = dev->map.inuse};
+    snprintf(ret->path, sizeof(ret->path), "%s", dev->path);
+    return 0;
+}
+
+void uvm_swap_stay(uint32_t slot0)
+{
+    UVM_LOCK_SCOPE(&swap.lock);
+    struct uvm_swapdevice *dev = device_of(slot0);
+
+    assert(dev && dev->leaving);
+    dev->leaving = false;
+    uvm_stat_sub(swpgleaving, dev->map.inuse);
+    uvm_stat_add(swpginuse, dev->map.inuse);
+    uvm_reserve_grow(dev->map.nslots, dev->map.bad);
+}
+
+uint32_t uvm_swap_left(uint32_t slot0)
+{
+    UVM_LOCK_SCOPE(&swap.lock);
+    const struct uvm_swapdevice *dev = device_of(slot0);
+
+    return dev ? dev->map.inuse : 0;
+}
+
+uint32_t uvm_swap_next(uint32_t slot, bool *suspect)
+{
+    UVM_LOCK_SCOPE(&swap.lock);
+    const struct uvm_swapdevice *dev = device_of(slot);
+    uint32_t next = dev ? uvm_slotmap_next(&dev->map, slot - dev->slot0, suspect) : UVM_SLOTS_NONE;
+
+    return next == UVM_SLOTS_NONE ? 0 : dev->slot0 + next;
+}
+
+bool uvm_swap_gone(uint32_t slot0)
+{
+    struct uvm_swapdevice *dev;
+    {
+        UVM_LOCK_SCOPE(&swap.lock);
+        dev = device_of(slot0);
+        assert(dev && dev->leaving);
+        if (dev->map.inuse)
+            return false;
+        unsigned i = 0;
+        while (swap.dev[i] != dev)
+            i++;
+        swap.ndev--;
+        memmove(&swap.dev[i], &swap.dev[i + 1], (swap.ndev - i) * sizeof(swap.dev[0]));
+        TAILQ_REMOVE(&swap.order, dev, link);
+        uvm_stat_sub(nswapdev, 1);
+    }
+    /* A transfer has allocated slots until it has ended: there is none. */
+    uvm_swapdevice_free(dev);
+    return true;
 }
 
 unsigned uvm_swap_list(struct uvm_swapinfo *list, unsigned max)
@@ -325,6 +408,7 @@ unsigned uvm_swap_list(struct uvm_swapinfo *list, unsigned max)
             .writes = atomic_load(&dev->writes),
             .errors = atomic_load(&dev->errors),
             .block = dev->id.block,
+            .leaving = dev->leaving,
         };
         snprintf(list[i].path, sizeof(list[i].path), "%s", dev->path);
     }
@@ -337,6 +421,7 @@ uint64_t uvm_swap_pages(void)
 
     UVM_LOCK_SCOPE(&swap.lock);
     for (unsigned i = 0; i < swap.ndev; i++)
-        pages += swap.dev[i]->map.nslots - swap.dev[i]->map.bad;
+        if (!swap.dev[i]->leaving)
+            pages += swap.dev[i]->map.nslots - swap.dev[i]->map.bad;
     return pages;
 }

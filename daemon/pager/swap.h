@@ -8,7 +8,8 @@
  * A slot is one page of backing store. Devices are files or block devices, opened O_DIRECT; each is
  * a contiguous range of slots. Lower numbers are higher priorities; devices of one priority take
  * turns cluster by cluster. Slot numbers start at 1; 0 is "none". The first page of a device is its
- * label and never a slot, but it has a number (1000 above): slots in a row are on one device.
+ * label and never a slot, but it has a number (1000 above): slots in a row are on one device. The
+ * numbers of a device that was removed are given to a later one.
  *
  * Invariants
  *  - A slot belongs to at most one (object, page) (P3): it is allocated, or free, or bad.
@@ -49,7 +50,8 @@ struct uvm_swapinfo {
     uint64_t bad;
     uint64_t reads, writes; /* transfers */
     uint64_t errors;
-    bool block; /* a block device, not a file */
+    bool block;   /* a block device, not a file */
+    bool leaving; /* it is being removed: inuse is what is left on it */
 };
 
 /* uvm_swap_init/fini: empty slot space; fini closes every device (and removes nothing). */
@@ -69,6 +71,45 @@ void uvm_swap_discard(void);
  * => a file that this call made is removed again when it fails
  */
 int uvm_swap_add(const struct uvm_swapspec *spec, struct uvm_error *err);
+
+/*
+ * Removing a device while pages live on it (drain.h does what lies between):
+ *
+ *      leave ---> what it holds goes elsewhere, slot by slot ---> gone
+ *                          \_ cancelled, or it cannot be read ---> stay
+ *
+ * A device that leaves gives out no slots, and nothing is promised on the strength of it any more.
+ */
+struct uvm_swapleave {
+    char path[UVM_SWAP_PATH_MAX];
+    uint32_t slot0, nslots; /* its range */
+    uint32_t inuse;         /* pages it holds now */
+};
+
+/*
+ * uvm_swap_leave: begin.
+ *
+ * => 0 and *ret; or -errno and err: -ENOENT, not a swap device (by its path or another name of it);
+ *    -EBUSY, it leaves already; -ENOSPC, what is promised would not fit without it: how much is missing
+ */
+int uvm_swap_leave(const char *path, struct uvm_swapleave *ret, struct uvm_error *err);
+
+/* uvm_swap_stay: end it: the device is one like the others again, with what it still holds. */
+void uvm_swap_stay(uint32_t slot0);
+
+/* uvm_swap_gone: end it: close the device, whose file stays, and free its numbers.
+ * => false: something is still on it, and nothing has happened */
+bool uvm_swap_gone(uint32_t slot0);
+
+/* uvm_swap_same: do two paths name the same device? */
+bool uvm_swap_same(const char *a, const char *b);
+
+/* uvm_swap_left: how many slots of the device are allocated; 0: there is no such device. */
+uint32_t uvm_swap_left(uint32_t slot0);
+
+/* uvm_swap_next: the first allocated slot from `slot` on, on its device; *suspect: a transfer of it
+ * has failed. => 0: there is none */
+uint32_t uvm_swap_next(uint32_t slot, bool *suspect);
 
 /* uvm_swap_faults: from now on devices added go through the fault store (see uvm_swap_inject). */
 void uvm_swap_faults(bool on);

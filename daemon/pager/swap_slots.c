@@ -216,3 +216,17 @@ void uvm_slotmap_suspect(struct uvm_slotmap *map, uint32_t slot)
     assert(uvm_slotmap_allocated(map, slot, 1));
     set_bits(map->flaw, slot, 1, true);
 }
+
+uint32_t uvm_slotmap_next(const struct uvm_slotmap *map, uint32_t from, bool *suspect)
+{
+    for (uint32_t at = from; at < map->nslots; at = (at / WORD_SLOTS + 1) * WORD_SLOTS) {
+        uint32_t w = at / WORD_SLOTS;
+        uint64_t word = map->used[w] & ~0ull << at % WORD_SLOTS;
+        if (!word)
+            continue;
+        unsigned bit = (unsigned)__builtin_ctzll(word);
+        *suspect = map->flaw[w] >> bit & 1;
+        return w * WORD_SLOTS + bit;
+    }
+    return UVM_SLOTS_NONE;
+}

@@ -68,4 +68,8 @@ void uvm_slotmap_suspect(struct uvm_slotmap *map, uint32_t slot);
 /* uvm_slotmap_allocated: all of the n slots are allocated. */
 bool uvm_slotmap_allocated(const struct uvm_slotmap *map, uint32_t slot, uint32_t n);
 
+/* uvm_slotmap_next: the first allocated slot in [from, nslots), or UVM_SLOTS_NONE.
+ * => *suspect: it is one that becomes bad when it is freed */
+uint32_t uvm_slotmap_next(const struct uvm_slotmap *map, uint32_t from, bool *suspect);
+
 #endif

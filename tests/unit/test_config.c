@@ -70,6 +70,7 @@ START_TEST(test_defaults)
     ck_assert_uint_eq(cfg.memory, MIN(UVM_MEMORY_DEFAULT, uvm_config_memory_max()));
     ck_assert_uint_eq(cfg.nswap, 0);
     ck_assert_int_eq(cfg.transport, UVM_TRANSPORT_AUTO);
+    ck_assert_str_eq(cfg.policy->name, "clock");
     ck_assert_uint_ge(cfg.threads, 1);
     ck_assert_uint_le(cfg.threads, UVM_THREADS_MAX);
     ck_assert(!cfg.allow_other && !cfg.faults);
@@ -80,15 +81,17 @@ END_TEST
 
 START_TEST(test_options)
 {
-    ck_assert_int_eq(parse(&cfg, "-o",
-                           "rw,nosuid,x-systemd.automount,_netdev,,memory=8M,allow_other,threads=3,"
-                           "transport=dev,log=debug,drain=0,faults=1,socket=/r/s,statedir=/st",
-                           "/m", NULL),
-                     0);
+    ck_assert_int_eq(
+        parse(&cfg, "-o",
+              "rw,nosuid,x-systemd.automount,_netdev,,memory=8M,allow_other,threads=3,"
+              "transport=dev,policy=s3fifo,log=debug,drain=0,faults=1,socket=/r/s,statedir=/st",
+              "/m", NULL),
+        0);
     ck_assert_uint_eq(cfg.memory, 8u << 20);
     ck_assert(cfg.allow_other && cfg.faults);
     ck_assert_uint_eq(cfg.threads, 3);
     ck_assert_int_eq(cfg.transport, UVM_TRANSPORT_DEV);
+    ck_assert_str_eq(cfg.policy->name, "s3fifo");
     ck_assert_int_eq(cfg.log, UVM_LOG_DEBUG);
     ck_assert_uint_eq(cfg.drain, 0);
     ck_assert_str_eq(cfg.socket, "/r/s");
@@ -236,6 +239,7 @@ START_TEST(test_bad_options)
         {"drain=3601", "drain=3601: out of range (0 to 3600)"},
         {"transport=uring", "transport=uring: not in this build, use auto or dev"},
         {"transport=tcp", "neither auto nor dev"},
+        {"policy=lru", "policy=lru: not one of clock, s3fifo"},
         {"log=loud", "not one of error, warning, info, debug"},
         {"allow_other=maybe", "neither yes nor no"},
         {"swap=", "the path is empty"},
@@ -361,7 +365,8 @@ START_TEST(test_round_trip)
     ck_assert_int_eq(
         parse(&cfg, "-o",
               "memory=8200K,swap=/a\\:b\\,c:1536K:3:force,swap=/d,swap=/e::2,allow_other,threads=7,"
-              "transport=dev,log=warning,drain=99,faults=yes,suid,dev,noexec,source=/src/./a/,"
+              "transport=dev,policy=s3fifo,log=warning,drain=99,faults=yes,suid,dev,noexec,source=/"
+              "src/./a/,"
               "device=one:/dev/sd\\:a,device=t\\:wo:/dev/zero:1536K,socket=/run/"
               "x,statedir=/var/x",
               "/mnt/with blank", NULL),

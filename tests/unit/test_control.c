@@ -14,6 +14,7 @@
 #include "daemon/control.h"
 #include "daemon/page_md.h"
 #include "daemon/pager/swap.h"
+#include "daemon/reserve.h"
 #include "daemon/stats.h"
 #include "unit.h"
 
@@ -92,6 +93,7 @@ static void setup(void)
     strcpy(cfg.mountpoint, "/mnt/u");
     memset(&err, 0, sizeof(err));
     nobjects = 3;
+    uvm_reserve_init();
     uvm_swap_init();
     register_all();
     ck_assert_int_eq(uvm_control_start(path, &err), 0);
@@ -180,6 +182,7 @@ START_TEST(test_status)
     uvm_control_warn("bdi of %s", "x");
     ck_assert_int_eq(call(&status, "status", NULL, NULL, NULL), 0);
     ck_assert_str_eq(json_object_get_string(member(status, "version")), UVMD_VERSION);
+    ck_assert_str_eq(json_object_get_string(member(status, "policy")), "clock");
     ck_assert_int_eq(json_object_get_int(member(status, "pid")), getpid());
     ck_assert_str_eq(json_object_get_string(member(status, "mountpoint")), "/mnt/u");
     ck_assert_str_eq(json_object_get_string(member(status, "transport")), "dev");
@@ -329,8 +332,8 @@ START_TEST(test_log)
     ck_assert_int_eq(call(&ret, "log", "loud", NULL, NULL), -EINVAL);
     ck_assert_str_eq(err.msg, "log: loud: not one of error, warning, info, debug");
     ck_assert_int_eq(call(&ret, "log", NULL, NULL, NULL), -EINVAL);
-    ck_assert_int_eq(call(&ret, "trace", NULL, NULL, NULL), -EINVAL);
-    ck_assert_str_eq(err.msg, "trace: unknown command");
+    ck_assert_int_eq(call(&ret, "tracer", NULL, NULL, NULL), -EINVAL);
+    ck_assert_str_eq(err.msg, "tracer: unknown command");
 }
 END_TEST
 

@@ -443,6 +443,63 @@ START_TEST(test_reserve_untouched)
 }
 END_TEST
 
+/* Have pages [pgno, pgno + n) in memory, clean, with slots, and active. */
+static void clean_active(uint32_t pgno, uint32_t n)
+{
+    fill(uobj, pgno, n, 1);
+    core_pageout(uobj, pgno, n);
+    verify(uobj, pgno, n, 1);
+    for (uint32_t i = 0; i < n; i++) {
+        struct vm_page *pg = core_busy(uobj, pgno + i);
+        ck_assert_uint_ne(pg->swslot, 0);
+        core_letgo(pg); /* active */
+    }
+}
+
+/* Swap is full of pages that are in memory, too, and in use: they give their slots, and what is dirty and
+ * not in use goes out; a stretch at a time, and no more when there is enough. */
+START_TEST(test_slots_of_active_pages)
+{
+    uint32_t n = CORE_SWAP_SLOTS - 200, got = 200;
+    uint32_t hold = uvm_swap_alloc(&got, false); /* somebody else's */
+
+    ck_assert_uint_ne(hold, 0);
+    uvm_reserve_set_memory(2 * NPAGES);
+    for (uint32_t at = 0; at < n;
+         at += 64) /* one after another, so that none goes before it is used */
+        clean_active(at, MIN(64, n - at));
+    ck_assert_uint_eq(uvm_stat_get(swpginuse), CORE_SWAP_SLOTS);
+    ck_assert_uint_eq(uvm_stat_get(pdslots), 0); /* no shortage yet */
+    uint64_t written = uvm_stat_get(pgswapout);
+    fill(uobj, 400, 100, 1);
+    for (uint32_t i = 0; i < n; i++) /* in use all the time */
+        if (core_page(uobj, i))
+            uvm_page_reference(core_page(uobj, i));
+    fill(uobj, 500, 60, 1);
+    ck_assert_uint_gt(uvm_stat_get(pgswapout), written); /* what is not in use goes out */
+    uint64_t given = uvm_stat_get(pdslots), low = CORE_SWAP_SLOTS / 16;
+    ck_assert_uint_ge(given, 2 * low); /* up to the higher mark at least */
+    ck_assert_uint_lt(given, n);       /* and not all there are */
+    ck_assert_uint_le(uvm_stat_get(swpginuse), CORE_SWAP_SLOTS);
+    core_check_object(uobj);
+    verify(uobj, 0, n, 1);
+    verify(uobj, 400, 160, 1);
+    uvm_swap_free(hold, 200);
+}
+END_TEST
+
+/* There is room: nobody gives anything. */
+START_TEST(test_slots_stay)
+{
+    clean_active(0, 64);
+    clean_active(64, 64);
+    fill(uobj, 200, 300, 1);
+    ck_assert_uint_gt(uvm_stat_get(pdrevs), 0);
+    ck_assert_uint_lt(uvm_stat_get(swpginuse), CORE_SWAP_SLOTS * 15 / 16);
+    ck_assert_uint_eq(uvm_stat_get(pdslots), 0);
+}
+END_TEST
+
 static Suite *pdaemon_suite(void)
 {
     Suite *s = suite_create("pdaemon");
@@ -467,6 +524,8 @@ static Suite *pdaemon_suite(void)
     tcase_add_test(tc, test_many_waiters_are_not_hopeless);
     tcase_add_test(tc, test_used_pages_stay);
     tcase_add_test(tc, test_reserve_untouched);
+    tcase_add_test(tc, test_slots_of_active_pages);
+    tcase_add_test(tc, test_slots_stay);
     suite_add_tcase(s, tc);
     return s;
 }

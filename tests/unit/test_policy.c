@@ -76,6 +76,28 @@ START_TEST(test_order)
 }
 END_TEST
 
+/* Written out, and used by nobody: as inactive. */
+START_TEST(test_cleaned)
+{
+    enqueue(0, 1, UVM_Q_INACTIVE);
+    enqueue(1, 1, UVM_Q_CLEANED);
+    enqueue(2, 1, UVM_Q_INACTIVE);
+    check_queues(0, 3);
+    uvm_policy->scan_begin();
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(victim(), i);
+}
+END_TEST
+
+START_TEST(test_names)
+{
+    ck_assert_ptr_eq(uvm_policy_find("clock"), &uvm_policy_clock);
+    ck_assert_ptr_eq(uvm_policy_find("s3fifo"), &uvm_policy_s3fifo);
+    ck_assert_ptr_null(uvm_policy_find("lru"));
+    ck_assert_ptr_eq(uvm_policies[0], &uvm_policy_clock);
+}
+END_TEST
+
 /* FIRST goes before those who have waited, the last FIRST before the others. */
 START_TEST(test_first)
 {
@@ -236,6 +258,8 @@ static Suite *policy_suite(void)
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, test_order);
+    tcase_add_test(tc, test_cleaned);
+    tcase_add_test(tc, test_names);
     tcase_add_test(tc, test_first);
     tcase_add_test(tc, test_active_is_no_victim);
     tcase_add_test(tc, test_dequeue);

@@ -435,6 +435,53 @@ START_TEST(test_refuse)
 }
 END_TEST
 
+/* Swap that comes goes to those who wait; swap that is promised does not go. */
+START_TEST(test_swap_comes_and_goes)
+{
+    struct parked p;
+    uint64_t missing = 99;
+
+    uvm_reserve_grow(60, 10);
+    ck_assert_uint_eq(uvm_stat_get(reservemax), MEMORY + 50);
+    ck_assert_int_eq(uvm_reserve(MEMORY + 50, NULL), UVM_RESERVED);
+    ck_assert_int_eq(ask(&p, 20, 1, 0), UVM_RESERVE_PARKED);
+    check_answer(&p, 0, false);
+    uvm_reserve_grow(20, 0);
+    check_answer(&p, 1, true);
+    ck_assert(!uvm_reserve_shrink(20, 0, &missing));
+    ck_assert_uint_eq(missing, 20);
+    ck_assert_uint_eq(uvm_stat_get(swpages), 80);
+    uvm_unreserve(19);
+    ck_assert(!uvm_reserve_shrink(60, 10, &missing));
+    ck_assert_uint_eq(missing, 31);
+    uvm_unreserve(1);
+    ck_assert(uvm_reserve_shrink(20, 0, &missing));
+    ck_assert_uint_eq(uvm_stat_get(reservemax), MEMORY + 50);
+    ck_assert_int_eq(uvm_reserve(1, NULL), UVM_RESERVE_FULL);
+    uvm_unreserve(MEMORY + 50);
+    ck_assert(uvm_reserve_shrink(60, 10, &missing));
+    ck_assert_uint_eq(uvm_stat_get(swpgbad), 0);
+    ck_assert_uint_eq(uvm_stat_get(reservemax), MEMORY);
+}
+END_TEST
+
+/* What is lent is promised, too. */
+START_TEST(test_shrink_and_loans)
+{
+    struct parked p;
+    uint64_t missing;
+
+    uvm_reserve_grow(10, 0);
+    ck_assert_int_eq(uvm_reserve(MEMORY, NULL), UVM_RESERVED);
+    ck_assert_int_eq(borrow(&p, 4, 1, 0), UVM_RESERVED);
+    ck_assert(!uvm_reserve_shrink(10, 0, &missing));
+    ck_assert_uint_eq(missing, 4);
+    uvm_reserve_return(4);
+    ck_assert(uvm_reserve_shrink(10, 0, &missing));
+    uvm_unreserve(MEMORY);
+}
+END_TEST
+
 static Suite *reserve_suite(void)
 {
     Suite *s = suite_create("reserve");
@@ -454,6 +501,8 @@ static Suite *reserve_suite(void)
     tcase_add_test(tc, test_cancel_lets_next);
     tcase_add_test(tc, test_revoking_avoids_parked);
     tcase_add_test(tc, test_no_parking_while_revoking);
+    tcase_add_test(tc, test_swap_comes_and_goes);
+    tcase_add_test(tc, test_shrink_and_loans);
     suite_add_tcase(s, tc);
 
     tc = tcase_create("loans");

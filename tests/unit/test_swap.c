@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "daemon/ledger.h"
+#include "daemon/reserve.h"
 #include "daemon/stats.h"
 
 #define DEV_PAGES 512u             /* of a test device */
@@ -37,6 +38,7 @@ static void setup(void)
     snprintf(dir, sizeof(dir), "%s/uvm-swap-XXXXXX", tmp ? tmp : "/tmp");
     ck_assert_ptr_nonnull(mkdtemp(dir));
     ck_assert_msg(uvm_ledger_init(1, 1, &err) == 0, "%s", err.msg);
+    uvm_reserve_init();
     uvm_swap_init();
     FAKE_LOOP_INIT(&loop);
     ck_assert_int_eq(posix_memalign((void **)&wbuf, UVM_PAGE_SIZE, uvm_ptoa(BUF_PAGES)), 0);
@@ -557,6 +559,82 @@ START_TEST(test_percent_and_count)
 }
 END_TEST
 
+static int leaves(char name, struct uvm_swapleave *leave)
+{
+    struct uvm_error err = {0};
+    char path[256];
+
+    snprintf(path, sizeof(path), "%s/%c", dir, name);
+    return uvm_swap_leave(path, leave, &err);
+}
+
+/* A device that leaves gives nothing, is not counted, and takes back what it gave; its numbers are the
+ * next one's. */
+START_TEST(test_leave)
+{
+    struct uvm_swapleave leave;
+    bool suspect;
+
+    add('a', 0);
+    add('b', 1);
+    ck_assert_uint_eq(take(100), 1);
+    ck_assert_int_eq(leaves('a', &leave), 0);
+    ck_assert_uint_eq(leave.slot0, 1);
+    ck_assert_uint_eq(leave.nslots, DEV_SLOTS);
+    ck_assert_uint_eq(leave.inuse, 100);
+    ck_assert_int_eq(leaves('a', &leave), -EBUSY);
+    ck_assert_int_eq(leaves('x', &leave), -ENOENT);
+    ck_assert_uint_eq(uvm_swap_pages(), DEV_SLOTS);
+    ck_assert_uint_eq(uvm_stat_get(swpages), DEV_SLOTS);
+    ck_assert_uint_eq(uvm_stat_get(swpginuse), 0);
+    ck_assert_uint_eq(uvm_stat_get(swpgleaving), 100);
+    ck_assert_int_eq(device_of(take(10), 10), 1);
+    ck_assert(!uvm_swap_gone(1));
+    uvm_swap_free(1, 40);
+    uvm_swap_markbad(41, 2);
+    ck_assert_uint_eq(uvm_swap_next(1, &suspect), 43);
+    ck_assert(!suspect);
+    ck_assert_uint_eq(uvm_swap_next(101, &suspect), 0);
+    ck_assert_uint_eq(uvm_stat_get(swpgbad), 0);
+    ck_assert_uint_eq(uvm_swap_left(1), 58);
+    uvm_swap_stay(1);
+    ck_assert_uint_eq(uvm_stat_get(swpgbad), 2);
+    ck_assert_uint_eq(uvm_stat_get(swpginuse), 68);
+    ck_assert_uint_eq(uvm_stat_get(swpgleaving), 0);
+    ck_assert_uint_eq(uvm_stat_get(swpages), 2 * DEV_SLOTS);
+    ck_assert_int_eq(leaves('a', &leave), 0);
+    uvm_swap_free(43, 58);
+    ck_assert(uvm_swap_gone(1));
+    ck_assert_uint_eq(uvm_stat_get(nswapdev), 1);
+    ck_assert_uint_eq(uvm_stat_get(swpgbad), 0);
+    add('a', 0); /* its file is there, and nobody's */
+    ck_assert_int_eq(device_of(take(10), 10), 0);
+    ck_assert_int_eq(leaves('b', &leave), 0);
+    uvm_swap_free(DEV_PAGES + 1, 10);
+    ck_assert(uvm_swap_gone(DEV_PAGES + 1));
+    ck_assert_uint_eq(uvm_swap_next(DEV_PAGES + 1, &suspect), 0);
+}
+END_TEST
+
+/* Numbers that have come free are used, by what fits into them; order and turns do not depend on it. */
+START_TEST(test_numbers_again)
+{
+    struct uvm_swapleave leave;
+
+    for (unsigned round = 0; round < 3 * UVM_SWAP_DEV_MAX; round++) {
+        char name = (char)('a' + round % 3);
+        add(name, 0);
+        if (round < 2)
+            continue;
+        ck_assert_int_eq(leaves((char)('a' + (round + 1) % 3), &leave), 0);
+        ck_assert_uint_lt(leave.slot0, 3 * DEV_PAGES);
+        ck_assert(uvm_swap_gone(leave.slot0));
+    }
+    ck_assert_uint_eq(uvm_stat_get(nswapdev), 2);
+    ck_assert_uint_eq(uvm_stat_get(swpages), 2 * DEV_SLOTS);
+}
+END_TEST
+
 static Suite *swap_suite(void)
 {
     Suite *s = suite_create("swap");
@@ -581,6 +659,8 @@ static Suite *swap_suite(void)
     tcase_add_loop_test(tc, test_permanent_read_error, 0, 2);
     tcase_add_test(tc, test_write_error);
     tcase_add_test(tc, test_percent_and_count);
+    tcase_add_test(tc, test_leave);
+    tcase_add_test(tc, test_numbers_again);
     suite_add_tcase(s, tc);
     return s;
 }

@@ -24,6 +24,7 @@
 
 #include "daemon/ledger.h"
 #include "daemon/log.h"
+#include "daemon/reserve.h"
 #include "daemon/stats.h"
 
 #define MIB (1u << 20)
@@ -39,6 +40,7 @@ static void setup(void)
     snprintf(dir, sizeof(dir), "%s/uvm-swapdev-XXXXXX", tmp ? tmp : "/tmp");
     ck_assert_ptr_nonnull(mkdtemp(dir));
     ck_assert_int_eq(uvm_ledger_init(1, 1, &err), 0);
+    uvm_reserve_init();
     uvm_swap_init();
     uvm_log_set_level(UVM_LOG_ERROR);
     spec = (struct uvm_swapspec){.size = 2 * MIB};
