@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The keys of the trees. A value is checked as far as it goes without looking at the machine, so that -n
+ * says what is wrong with it; whether the source is there is looked at when the daemon starts.
+ */
 #include "config_trees.h"
 
 #include <errno.h>

@@ -138,18 +138,6 @@ static struct uvm_cluster *free_cluster(void)
     return NULL;
 }
 
-/* Write-protect a cluster, one call a run of neighbours: from here on its bytes do not change (P5).
- */
-static void protect(struct vm_page **pages, uint32_t n)
-{
-    for (uint32_t i = 0, run; i < n; i += run) {
-        run = 1;
-        while (i + run < n && pages[i + run]->apage == pages[i]->apage + run)
-            run++;
-        uvm_md->clear_modify(pages[i]->apage, run);
-    }
-}
-
 static void assign_slots(struct uvm_cluster *cl)
 {
     struct uvm_object *locked = NULL;
@@ -186,7 +174,7 @@ static uint32_t write_cluster(uint32_t at)
     cl->done = uvmpd_done;
     for (uint32_t i = 0; i < n; i++)
         cl->pps[i] = pd.victims.dirty[at + i];
-    protect(cl->pps, n);
+    uvm_pager_protect(cl->pps, n);
     assign_slots(cl);
     if (uvm_pager_put(cl) != VM_PAGER_PEND) {
         /* The pager map is full: other clusters are in flight, and their end wakes us. */
@@ -222,7 +210,7 @@ static void write_around(struct vm_page *centre)
         return;
     }
     uvm_lock_acquire(&uobj->lock);
-    protect(&centre, 1);
+    uvm_pager_protect(&centre, 1);
     uobj->pgops->pgo_cluster(uobj, centre->pgno, &lo, &hi);
     cl->npages = uobj->pgops->pgo_mk_pcluster(uobj, cl->pps, UVM_CLUSTER_PAGES, centre, 0, lo, hi);
     uvm_lock_release(&uobj->lock);
@@ -276,13 +264,19 @@ static void count_fruitless(void)
     pd.fruitless = 0;
 }
 
+/* Is there a cluster to gather for? While swap fails, one at a time: each page of it may cost a slot. */
+static bool may_gather(void)
+{
+    return free_cluster() && (pd.failures < UVMPD_FAILURES || !pd.busy);
+}
+
 static void uvmpd_run(struct uvm_work *work)
 {
     bool progress = true;
 
     atomic_store(&pd.posted, false);
     uvm_stat_inc(pdwoke);
-    while (shortage() && progress && free_cluster()) {
+    while (shortage() && progress && may_gather()) {
         uvm_stat_inc(pdrevs);
         uvmpd_reclaim_slots();
         gather();

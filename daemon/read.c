@@ -108,12 +108,15 @@ static unsigned make_spans(struct uvm_object *uobj, uint32_t first, uint32_t n, 
         struct uvm_leaf *leaf = uvm_leaf_lookup(uobj, s->first);
         if (!leaf)
             continue;
-        for (uint32_t i = 0; i < s->npages; i++)
-            if (uvm_entry_tag(leaf->entry[at + i]) == UVM_E_PAGE)
-                s->resident |= 1ull << i;
-        uint64_t mask = s->npages == 64 ? ~0ull : (1ull << s->npages) - 1;
-        uvm_delivered_set(leaf, mask << at);
-        leaf->revoking &= ~(mask << at);
+        uint64_t held =
+            0; /* zeroes of an EMPTY page are on loan, and their range is revoked anyway */
+        for (uint32_t i = 0; i < s->npages; i++) {
+            enum uvm_entry_tag tag = uvm_entry_tag(leaf->entry[at + i]);
+            s->resident |= (uint64_t)(tag == UVM_E_PAGE) << i;
+            held |= (uint64_t)(tag != UVM_E_EMPTY) << i;
+        }
+        uvm_delivered_set(leaf, held << at);
+        leaf->revoking &= ~(held << at);
         if (s->resident) {
             s->window = leaf->window;
             s->gen = pmap_window_gen(leaf->window);

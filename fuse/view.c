@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One mutex stands between the control thread and the end: a look at the trees holds it, and whoever
+ * takes them down waits for it first. The path says which tree is asked.
+ */
 #include "view.h"
 
 #include <errno.h>

@@ -28,6 +28,7 @@ struct resize {
     void (*finish)(struct resize *rz);     /* replies, frees the op; the turn is over */
     struct uvn_backing *backing;           /* referenced; NULL: the file is not open */
     int fd;                                /* to write to, when it is not the backing's; or -1 */
+    bool lengthen;                         /* the file gets its size first */
     int error;
     struct uvm_loop *loop;
     struct uvn_change change;

@@ -39,8 +39,7 @@ static void join(struct vm_page *pg)
         uvm_swap_free(slot, 1);
 }
 
-/* Write-protect the cluster, one call a run of neighbours in the arena. */
-static void protect_runs(struct vm_page **pps, uint32_t n)
+void uvm_pager_protect(struct vm_page **pps, uint32_t n)
 {
     for (uint32_t i = 0, run; i < n; i += run) {
         run = 1;
@@ -87,7 +86,7 @@ uint32_t uvm_mk_pcluster(struct uvm_object *uobj, struct vm_page **pps, uint32_t
             pps[n++] = pg;
         }
     }
-    protect_runs(pps, nback);
-    protect_runs(pps + nback + 1, n - nback - 1);
+    uvm_pager_protect(pps, nback);
+    uvm_pager_protect(pps + nback + 1, n - nback - 1);
     return n;
 }

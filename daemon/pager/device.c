@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A device is a descriptor and what it says of itself: its size, and whether it can be written. Its bytes
+ * are reached only through windows (device_win.c) and only by process_vm_readv and process_vm_writev on
+ * the daemon itself: where the device fails these end short, and an access of our own would be a signal.
+ */
 #include "device.h"
 
 #include <assert.h>

@@ -259,6 +259,10 @@ const struct uvm_pagerops *uvm_pager(enum uvm_pager_kind kind);
 uint32_t uvm_mk_pcluster(struct uvm_object *uobj, struct vm_page **pps, uint32_t npps,
                          struct vm_page *centre, int flags, uint32_t lo, uint32_t hi);
 
+/* uvm_pager_protect: write-protect pages about to be written, one call a run of neighbours in the arena:
+ * from here on their bytes do not change (P5). => BUSY and marked dirty: the pmap forgets stores */
+void uvm_pager_protect(struct vm_page **pps, uint32_t n);
+
 /*
  * uvm_pager_put: write a cluster out.
  *

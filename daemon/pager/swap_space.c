@@ -93,7 +93,8 @@ static int fill_holes(int fd, uint64_t size)
         int rc = write_zeroes(fd, zeroes, from, to);
         if (rc)
             return rc;
-        at = MAX(to, from);
+        /* On, also past a hole that lies within one page. */
+        at = MAX(MAX(to, from), at + UVM_PAGE_SIZE);
     }
     return 0;
 }

@@ -91,11 +91,18 @@ static void set_failing(struct uvm_vnode *vn, bool failing)
     vn->failing = failing;
 }
 
-/* => list locked */
+/* The list is in the order of time; who comes back to it is seldom far from its end. => list locked */
 static void insert(struct uvm_vnode *vn, uint64_t since)
 {
+    struct uvm_vnode *before = TAILQ_LAST(&dirty.list, vnode_list);
+
     vn->dirty_since_ns = since;
-    TAILQ_INSERT_TAIL(&dirty.list, vn, link);
+    while (before && before->dirty_since_ns > since)
+        before = TAILQ_PREV(before, vnode_list, link);
+    if (before)
+        TAILQ_INSERT_AFTER(&dirty.list, before, vn, link);
+    else
+        TAILQ_INSERT_HEAD(&dirty.list, vn, link);
 }
 
 void uvn_dirtied(struct uvm_object *uobj, uint64_t end)

@@ -314,6 +314,30 @@ static void sizes(struct mount *m)
     must(rig_same(rig_src(m, "g"), "abc"));
 }
 
+/* The pages that were to make the file longer are dropped before they are written: it gets its size. */
+static void punched_end(struct mount *m)
+{
+    static const int modes[] = {FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE};
+    char page[4 * PAGE];
+    struct stat st;
+
+    rig_start(m, NULL);
+    memset(page, 'x', sizeof(page));
+    for (unsigned i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+        int fd = must_sys(open(rig_mnt(m, "end%u", i), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+        file_pwrite(fd, page, sizeof(page), 0);
+        must_sys(fallocate(fd, modes[i], PAGE, 3 * PAGE));
+        must_sys(fsync(fd));
+        must_sys(close(fd));
+        must_sys(stat(rig_src(m, "end%u", i), &st));
+        must_int(st.st_size, ==, sizeof(page));
+        must_sys(stat(rig_mnt(m, "end%u", i), &st));
+        must_int(st.st_size, ==, sizeof(page));
+    }
+    rig_stop(m);
+}
+
 static void xattrs(struct mount *m)
 {
     char value[70000], list[200];
@@ -524,6 +548,7 @@ static const struct mount_case cases[] = {
     {"links", links, {.unmounted = true}},
     {"rename_over", rename_over, {.unmounted = true}},
     {"sizes", sizes, {.unmounted = true}},
+    {"punched_end", punched_end, {.unmounted = true}},
     {"xattrs", xattrs, {.unmounted = true}},
     {"many_names", many_names, {.unmounted = true}},
     {"few_descriptors", few_descriptors, {.unmounted = true}},

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* What tests of vnode/ share: a source beside the mount, and clients that act as other users. */
 #include "vnode_rig.h"
 
 #include <fcntl.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The fault thread on a real userfaultfd: objects with pages of every kind, touchers in threads of their own,
+ * and calls of the code under test that are taken over, to have things happen in the middle of them.
+ */
 #include "faultd_rig.h"
 
 struct uvm_loop *loop;

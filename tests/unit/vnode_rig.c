@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* A vnode object over a temporary file, on the paging core of core.c. */
 #include "vnode_rig.h"
 
 #include <fcntl.h>
