@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The rest of the fake loop, for what posts work and makes loops of its own (the pagedaemon): work
- * is queued in the order it is posted, whichever loop it is for, and core_run() does it.
+ * is queued in the order it is posted, whichever loop it is for and whatever thread posts it, and
+ * core_run() does it.
  */
+#include <pthread.h>
+
 #include "core.h"
 
 #define LOOPS_MAX 4
 
 struct uvm_loop core_loop;
 
+static pthread_mutex_t fake_lock = PTHREAD_MUTEX_INITIALIZER;
+
 static struct {
-    bool ready;
-    STAILQ_HEAD(, uvm_work) work;
+    bool ready;                        /* (fake_lock) */
+    STAILQ_HEAD(, uvm_work) work;      /* (fake_lock) */
     struct uvm_loop *loops[LOOPS_MAX]; /* made by uvm_loop_new */
     struct {
         void (*fn)(void *arg);
@@ -19,6 +24,7 @@ static struct {
     } every[LOOPS_MAX];
 } fake;
 
+/* => fake_lock held */
 static void fake_init(void)
 {
     if (fake.ready)
@@ -31,8 +37,22 @@ static void fake_init(void)
 void uvm_loop_post(struct uvm_loop *loop, struct uvm_work *work)
 {
     ck_assert_ptr_nonnull(loop);
+    pthread_mutex_lock(&fake_lock);
     fake_init();
     STAILQ_INSERT_TAIL(&fake.work, work, link);
+    pthread_mutex_unlock(&fake_lock);
+}
+
+/* => NULL: nothing is posted */
+static struct uvm_work *take_work(void)
+{
+    pthread_mutex_lock(&fake_lock);
+    fake_init();
+    struct uvm_work *work = STAILQ_FIRST(&fake.work);
+    if (work)
+        STAILQ_REMOVE_HEAD(&fake.work, link);
+    pthread_mutex_unlock(&fake_lock);
+    return work;
 }
 
 /* Do the transfers that are queued on one loop. => did it have any? */
@@ -48,14 +68,11 @@ void core_run(void)
 {
     bool more = true;
 
-    fake_init();
     while (more) {
-        struct uvm_work *work = STAILQ_FIRST(&fake.work);
+        struct uvm_work *work = take_work();
         more = work != NULL;
-        if (work) {
-            STAILQ_REMOVE_HEAD(&fake.work, link);
+        if (work)
             work->fn(work);
-        }
         more |= run_io(&core_loop);
         for (unsigned i = 0; i < LOOPS_MAX; i++)
             more |= run_io(fake.loops[i]);
@@ -85,7 +102,9 @@ static unsigned index_of(const struct uvm_loop *loop)
 
 int uvm_loop_new(const char *name, int cpu, struct uvm_loop **ret, struct uvm_error *err)
 {
+    pthread_mutex_lock(&fake_lock);
     fake_init();
+    pthread_mutex_unlock(&fake_lock);
     unsigned i = index_of(NULL);
     struct uvm_loop *loop = calloc(1, sizeof(*loop));
     ck_assert_ptr_nonnull(loop);
