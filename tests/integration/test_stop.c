@@ -231,6 +231,15 @@ static long bdi_knob(const struct mount *m, const char *name)
     return strtol(text, NULL, 10);
 }
 
+/* The knobs are set when the mount already answers: it is in service then. */
+static void wait_tuned(const struct mount *m)
+{
+    double deadline = client_now() + 10 * client_slow();
+    while (bdi_knob(m, "read_ahead_kb") != 1024 && client_now() < deadline)
+        client_pause();
+    must_int(bdi_knob(m, "read_ahead_kb"), ==, 1024);
+}
+
 /* A mount point whose name the mount table does not show as it is: uvmd knows its mount all the same,
  * and an abort from an unmount. */
 static void odd_name(struct mount *m)
@@ -240,16 +249,13 @@ static void odd_name(struct mount *m)
     snprintf(m->mountpoint, sizeof(m->mountpoint), "%s/a b\\c\\040d", m->dir);
     must_sys(mkdir(m->mountpoint, 0755));
     mount_start(m);
-    /* The knobs are set when the mount already answers. */
-    double deadline = client_now() + 10 * client_slow();
-    while (bdi_knob(m, "read_ahead_kb") != 1024 && client_now() < deadline)
-        client_pause();
-    must_int(bdi_knob(m, "read_ahead_kb"), ==, 1024);
+    wait_tuned(m);
     mount_abort(m);
     m->opts.status = 1;
     wait_end(m, 10);
     m->opts.status = 0;
     mount_start(m);
+    wait_tuned(m); /* an unmount before the session has begun is a start that failed */
     must_sys(umount2(m->mountpoint, 0));
     wait_end(m, 10);
 }
