@@ -13,7 +13,6 @@
 #include <errno.h>
 
 #include "../page_md.h"
-#include "../policy.h"
 #include "../reserve.h"
 #include "../stats.h"
 #include "getrun.h"
@@ -111,19 +110,6 @@ static void uao_free_leaf(struct uvm_object *uobj, struct uvm_leaf *leaf, uint32
     leaf->allocated &= ~mask;
 }
 
-static void uao_deactivate_leaf(struct uvm_leaf *leaf, uint32_t first, uint32_t last)
-{
-    UVM_LOCK_SCOPE(uvm_page_queue_lock());
-    for (uint32_t i = first; i < last; i++) {
-        struct vm_page *pg = uvm_entry_page(leaf->entry[i]);
-        if (pg && (pg->pqflags & PQ_ACTIVE)) {
-            uvm_policy->dequeue(pg);
-            uvm_policy->enqueue(pg, UVM_Q_INACTIVE);
-            uvm_stat_inc(pddeact);
-        }
-    }
-}
-
 static bool uao_flush(struct uvm_object *uobj, uint32_t start, uint32_t stop, int flags)
 {
     struct uao_freed freed = {.pages = TAILQ_HEAD_INITIALIZER(freed.pages)};
@@ -135,6 +121,10 @@ static bool uao_flush(struct uvm_object *uobj, uint32_t start, uint32_t stop, in
         start = 0;
         stop = UVM_OBJECT_PAGES_MAX;
     }
+    if (flags & PGO_DEACTIVATE)
+        uvm_pager_deactivate(uobj, start, stop);
+    if (!(flags & PGO_FREE))
+        return true;
     for (leaf = uvm_leaf_next(uobj, start / UVM_WINDOW_PAGES); leaf; leaf = next) {
         uint32_t base = leaf->index * UVM_WINDOW_PAGES;
         if (base >= stop)
@@ -142,12 +132,8 @@ static bool uao_flush(struct uvm_object *uobj, uint32_t start, uint32_t stop, in
         uint32_t first = start > base ? start - base : 0;
         uint32_t last = MIN(stop - base, UVM_WINDOW_PAGES);
         next = uvm_leaf_next(uobj, leaf->index + 1);
-        if (flags & PGO_FREE) {
-            uao_free_leaf(uobj, leaf, first, last, &freed);
-            uvm_leaf_prune(uobj, leaf);
-        } else if (flags & PGO_DEACTIVATE) {
-            uao_deactivate_leaf(leaf, first, last);
-        }
+        uao_free_leaf(uobj, leaf, first, last, &freed);
+        uvm_leaf_prune(uobj, leaf);
     }
     freed_done(&freed);
     return true;

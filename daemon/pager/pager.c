@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "../page_md.h"
+#include "../policy.h"
 #include "../stats.h"
 #include "../trace.h"
 #include "device.h"
@@ -270,6 +271,27 @@ int uvm_pager_put(struct uvm_cluster *cl)
     if (rc != VM_PAGER_PEND && !cl->room)
         uvm_pagermapout(cl->kva, cl->npages);
     return rc;
+}
+
+void uvm_pager_deactivate(struct uvm_object *uobj, uint32_t start, uint32_t stop)
+{
+    struct uvm_leaf *leaf = uvm_leaf_next(uobj, start / UVM_WINDOW_PAGES);
+
+    UVM_LOCK_SCOPE(uvm_page_queue_lock());
+    for (; leaf; leaf = uvm_leaf_next(uobj, leaf->index + 1)) {
+        uint32_t base = leaf->index * UVM_WINDOW_PAGES;
+        if (base >= stop)
+            return;
+        uint32_t last = MIN(stop - base, UVM_WINDOW_PAGES);
+        for (uint32_t i = start > base ? start - base : 0; i < last; i++) {
+            struct vm_page *pg = uvm_entry_page(leaf->entry[i]);
+            if (pg && (pg->pqflags & PQ_ACTIVE)) {
+                uvm_policy->dequeue(pg);
+                uvm_policy->enqueue(pg, UVM_Q_INACTIVE);
+                uvm_stat_inc(pddeact);
+            }
+        }
+    }
 }
 
 void uvm_shareprot(struct uvm_object *uobj, uint32_t start, uint32_t stop, int prot)

@@ -296,6 +296,10 @@ void uvm_pager_aiodone(struct uvm_cluster *cl, int error);
  */
 void uvm_pager_dropcluster(struct vm_page **pps, uint32_t npages, struct vm_page *pg, int flags);
 
+/* uvm_pager_deactivate: the active pages of [start, stop) become inactive, as pgo_flush with DEACTIVATE
+ * has it. => object locked, queues not */
+void uvm_pager_deactivate(struct uvm_object *uobj, uint32_t start, uint32_t stop);
+
 /* uvm_shareprot: set the protection of the resident pages of [start, stop). => object locked; a
  * busy page is left to its owner */
 void uvm_shareprot(struct uvm_object *uobj, uint32_t start, uint32_t stop, int prot);

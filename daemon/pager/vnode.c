@@ -13,7 +13,6 @@
 #include <errno.h>
 
 #include "../page_md.h"
-#include "../policy.h"
 #include "vnode_impl.h"
 
 struct uvn_backing *uvn_backing_new(int fd, int tail_fd, uint32_t align)
@@ -184,27 +183,6 @@ void uvn_free_pages(struct uvm_vnode *vn, uint32_t start, uint32_t stop, bool di
     uvn_dirty_wake();
 }
 
-static void deactivate(struct uvm_object *uobj, uint32_t start, uint32_t stop)
-{
-    struct uvm_leaf *leaf = uvm_leaf_next(uobj, start / UVM_WINDOW_PAGES);
-
-    UVM_LOCK_SCOPE(uvm_page_queue_lock());
-    for (; leaf; leaf = uvm_leaf_next(uobj, leaf->index + 1)) {
-        uint32_t base = leaf->index * UVM_WINDOW_PAGES;
-        if (base >= stop)
-            return;
-        uint32_t last = MIN(stop - base, UVM_WINDOW_PAGES);
-        for (uint32_t i = start > base ? start - base : 0; i < last; i++) {
-            struct vm_page *pg = uvm_entry_page(leaf->entry[i]);
-            if (pg && (pg->pqflags & PQ_ACTIVE)) {
-                uvm_policy->dequeue(pg);
-                uvm_policy->enqueue(pg, UVM_Q_INACTIVE);
-                uvm_stat_inc(pddeact);
-            }
-        }
-    }
-}
-
 static bool uvn_pgflush(struct uvm_object *uobj, uint32_t start, uint32_t stop, int flags)
 {
     uvm_lock_assert_held(&uobj->lock);
@@ -219,7 +197,7 @@ static bool uvn_pgflush(struct uvm_object *uobj, uint32_t start, uint32_t stop, 
     if (flags & PGO_FREE)
         uvn_free_pages(uvm_vnode(uobj), start, stop, !(flags & PGO_CLEANIT));
     else if (flags & PGO_DEACTIVATE)
-        deactivate(uobj, start, stop);
+        uvm_pager_deactivate(uobj, start, stop);
     return true;
 }
 
